@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// module: task
+//
+// The completion record: the one block of memory behind a started task, and the waiter, the one way to be told
+// that it has ended. Templates derive from `record` to add the callable and the result; everything that can be
+// said without knowing their types is a function compiled once, declared here, and defined in src/task and src/sched.
+// Who may touch which field, and the state word's bits and transitions, are in src/task/README.md.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <source_location>
+
+namespace errand::detail {
+
+class pool_core;
+struct record;
+struct rare_fields;
+
+/// Something a worker takes from a deque or an inbox and carries on: a task not yet begun, a parked fiber,
+/// a suspended coroutine. `run` may return on another thread than it was called on.
+struct runnable {
+  runnable* next = nullptr;
+  void (*run)(runnable* self) noexcept = nullptr;
+};
+
+/// Somebody who waits: a sleeping thread, a parked fiber, a suspended coroutine, a queue's callback.
+/// Several sources may want to wake it (completion, stop, timer); the first to `claim` it calls `wake`, once.
+struct waiter {
+  waiter* next = nullptr;  // in the list of the record it waits for; under that record's lock
+  void (*wake)(waiter* self) noexcept = nullptr;
+  // (W1) acq_rel compare-exchange: the first to claim it wakes it; pairs with (W1) of the others.
+  std::atomic<std::uint8_t> claimed_by{0};
+  // (W2) release by a stopper that came too late and has let go; pairs with (W2) acquire in disarm().
+  std::atomic<bool> stopper_left{false};
+};
+
+struct timer_entry;
+
+/// One wait: what may end it. Lives in the frame that waits, beside its waiter.
+struct wait_request {
+  record* awaited = nullptr;           // a task whose end is waited for
+  record* self = nullptr;              // the task that waits, if a stop of it shall end the wait
+  std::int64_t deadline = INT64_MAX;   // nanoseconds of the steady clock
+  timer_entry* timer = nullptr;        // for the deadline, unless the thread itself sleeps up to it
+  // (A1) release: the last touch by arm(); disarm() acquires it before the frame may go.
+  std::atomic<bool> armed{false};
+};
+
+/// What is asked of a record whose type only its maker knows.
+enum class record_verb : std::uint8_t {
+  run,        // call the body, keep its result or exception, destroy the body
+  drop_body,  // the task was stopped before it began: destroy the body unrun
+  destroy,    // destroy what is left and give the memory back
+};
+
+/// Bits of record::state. Their legal transitions: src/task/README.md.
+struct record_state {
+  static constexpr std::uint64_t lock = 1U << 0;       // guards waiters_, children_, and rare_ against others
+  static constexpr std::uint64_t begun = 1U << 1;      // somebody runs it, or has stopped it unrun
+  static constexpr std::uint64_t done = 1U << 2;       // the result stands; never cleared
+  static constexpr std::uint64_t stop = 1U << 3;       // it was asked to stop
+  static constexpr std::uint64_t handle = 1U << 4;     // a future refers to it
+  static constexpr std::uint64_t queued = 1U << 5;     // a deque or inbox refers to it
+  static constexpr std::uint64_t hooked = 1U << 6;     // waiters_ or children_ is not empty: to complete takes the lock
+  static constexpr std::uint64_t kin = 1U << 7;        // it stands in its parent's list of children
+  static constexpr std::uint64_t detached = 1U << 8;   // its handle was given up; it belongs to nobody but itself
+  static constexpr std::uint64_t expired = 1U << 9;    // it was its deadline that asked it to stop
+  static constexpr std::uint64_t unrun = 1U << 10;     // begun by who stopped it: the body was never called
+  static constexpr std::uint64_t pin = 1U << 16;       // unit of the count of other references (modulo 2^48)
+};
+
+struct record : runnable {
+  using act_function = bool (*)(record* self, record_verb verb) noexcept;
+
+  record(act_function act, std::uint32_t size, std::source_location from) noexcept : act_{act}, size_{size}, from_{from} {}
+  record(record const&) = delete;
+  record& operator=(record const&) = delete;
+
+  std::atomic<std::uint64_t> state_{record_state::handle};
+  act_function act_;                            // run answers whether the task has ended (a coroutine may go on later)
+  std::uint32_t size_;                          // bytes of this block, for giving it back
+  std::uint32_t unresolved_children_ = 0;       // begun nowhere yet; only the task's own flow of control touches it
+  std::source_location from_;                   // the line that started the task
+  pool_core* home_ = nullptr;                   // where it runs; none for work in place and for outside completions
+  record* parent_ = nullptr;                    // the task that started it; valid until this one has ended
+  waiter* waiters_ = nullptr;                   // under lock
+  record* children_ = nullptr;                  // under lock; those that must hear of a stop (state bit kin)
+  std::atomic<rare_fields*> rare_{nullptr};     // (F1) name, stop source, deadline, kin: made when first needed, kept
+  std::atomic<waiter*> interrupt_{nullptr};     // (S2) whom a stop wakes, while the task waits; see README
+  std::exception_ptr error_;                    // written before done; read after
+  bool stopped_ = false;                        // likewise: it ended by a stop, with neither value nor error
+  bool observed_ = false;                       // its holder's: the error was taken by somebody
+  bool nested_ = false;                         // it runs in place, on its parent's stack
+  bool inplace_allowed_ = true;                 // get() may run it on the waiting task's stack
+  bool tells_of_waits_ = false;                 // rare_->on_wait is to be called before it waits
+
+  [[nodiscard]] bool done() const noexcept {
+    return (state_.load(std::memory_order_acquire) & record_state::done) != 0;  // (C1) pairs with complete()
+  }
+};
+
+// ---- memory ---------------------------------------------------------------------------------------------------
+
+/// Memory for one record, recycled per thread: no system allocation in the steady state. Throws std::bad_alloc.
+[[nodiscard]] void* allocate_record(std::size_t size);
+void deallocate_record(void* memory, std::size_t size) noexcept;
+
+// ---- starting -------------------------------------------------------------------------------------------------
+
+struct start_options;  // name, deadline, outer stop token: what `how` carries beyond place and line
+
+/// Hands an unbegun record to its pool; afterwards the caller owns the handle's reference and nothing else.
+void start_on(pool_core& pool, record& r) noexcept;
+/// Runs it here and now, nested in whatever the thread is doing; it may only be waited for afterwards.
+void start_in_place(record& r) noexcept;
+/// The same two with a name, a deadline, a stop token.
+void start_on(pool_core& pool, record& r, start_options const& options);
+void start_in_place(record& r, start_options const& options);
+
+/// The pool behind `errand::threads`, made and started by the first call; never destroyed.
+[[nodiscard]] pool_core& default_pool();
+
+// ---- ending ---------------------------------------------------------------------------------------------------
+
+/// running -> done: the result (error_, stopped_, or the value) is in place; wakes the waiters. May free the record.
+void complete(record& r) noexcept;
+
+// ---- waiting and stopping, for the holder of the handle -----------------------------------------------------------
+
+constexpr std::int64_t no_deadline = INT64_MAX;  // nanoseconds of the steady clock
+
+/// Waits until `r` is done: a point of cancellation. Throws operation_cancelled, deadlock.
+void wait(record& r);
+/// The same up to a point in time; never runs `r` in place. Returns whether it is done.
+bool wait_until(record& r, std::int64_t deadline);
+/// Asks the task and its children to stop; one that has not begun is stopped at once.
+void request_stop(record& r) noexcept;
+/// Stops, joins and lets go: what the destructor of a future does.
+void drop(record& r) noexcept;
+/// Lets go of a record that is done.
+void release_handle(record& r) noexcept;
+/// Lets go of one that may be running: it becomes its own owner, drained at exit.
+void detach(record& r);
+/// Rethrows the error, operation_cancelled or timed_out of a record that is done; returns if it holds a value.
+void rethrow_failure(record& r);
+
+}  // namespace errand::detail

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// module: task
+//
+// The typed halves of a completion record: room for the result (what a future sees) and, beside it, the callable
+// with its arguments (what only the worker sees). The callable is destroyed as soon as it has returned, so what it
+// captured is released before anybody learns that the task has ended.
+#pragma once
+
+#include <errand/detail/errors.hpp>
+#include <errand/detail/invoke.hpp>
+#include <errand/detail/record.hpp>
+
+#include <memory>
+#include <new>
+#include <type_traits>
+
+namespace errand::detail {
+
+[[nodiscard]] std::stop_token stop_token_of(record& r);
+
+struct unit {};
+/// How a result of type T is kept: nothing for void, a pointer for a reference.
+template <class T>
+using stored = std::conditional_t<std::is_void_v<T>, unit,
+                                  std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>>;
+
+template <class T>
+struct result_record : record {
+  result_record(act_function act, std::uint32_t size, std::source_location from) noexcept : record{act, size, from} {}
+  ~result_record() {
+    if (has_value_) value_.~stored_type();
+  }
+
+  /// Builds the result from what `make()` returns, in its place: it need be neither movable nor assignable.
+  template <class Make>
+  void set_value_from(Make&& make) {
+    void* const place = std::addressof(value_);
+    if constexpr (std::is_void_v<T>) {
+      make();
+      ::new (place) stored_type{};
+    } else if constexpr (std::is_reference_v<T>) {
+      auto&& made = make();
+      ::new (place) stored_type{std::addressof(made)};
+    } else {
+      ::new (place) stored_type(make());
+    }
+    has_value_ = true;
+  }
+  T take() {
+    if constexpr (std::is_reference_v<T>)
+      return static_cast<T>(*value_);
+    else if constexpr (!std::is_void_v<T>)
+      return std::move(value_);
+  }
+
+  using stored_type = stored<T>;
+  union {
+    stored_type value_;
+  };
+  bool has_value_ = false;
+};
+
+/// Calls `body` and keeps what comes of it: its value, its exception, or the fact that a stop ended it.
+template <class T, class Body>
+void run_into(result_record<T>& result, Body&& body) noexcept {
+  try {
+    result.set_value_from(body);
+  } catch (operation_cancelled const&) {
+    result.stopped_ = true;
+  } catch (...) {
+    result.error_ = std::current_exception();
+  }
+}
+
+template <class T, class F, class... Args>
+struct function_record final : result_record<T> {
+  template <class Callable, class... From>
+  function_record(std::source_location from, Callable&& f, From&&... args)
+      : result_record<T>{&act, sizeof(function_record), from},
+        body_{std::forward<Callable>(f), std::tuple<Args...>(std::forward<From>(args)...)} {}
+  ~function_record() {
+    if ((this->state_.load(std::memory_order_relaxed) & record_state::begun) == 0) body_.~body_type();
+  }
+
+ private:
+  struct body_type {
+    F function;
+    [[no_unique_address]] std::tuple<Args...> arguments;
+  };
+
+  static bool act(record* base, record_verb verb) noexcept {
+    auto* self = static_cast<function_record*>(base);
+    switch (verb) {
+      case record_verb::run:
+        run_into<T>(*self, [self]() -> T {
+          return std::apply(
+              [self](Args&... args) -> T {
+                if constexpr (wants_stop_token<F, Args...>)
+                  return call(std::move(self->body_.function), stop_token_of(*self), std::move(args)...);
+                else
+                  return call(std::move(self->body_.function), std::move(args)...);
+              },
+              self->body_.arguments);
+        });
+        [[fallthrough]];
+      case record_verb::drop_body:
+        self->body_.~body_type();
+        return true;
+      case record_verb::destroy:
+        self->~function_record();
+        deallocate_record(self, sizeof(function_record));
+        return true;
+    }
+    return true;
+  }
+
+  union {
+    body_type body_;
+  };
+};
+
+/// Gives a record's memory back if what is built in it throws.
+template <class Record, class... From>
+Record* make_record(From&&... from) {
+  struct guard {
+    void* memory = allocate_record(sizeof(Record));
+    ~guard() {
+      if (memory != nullptr) deallocate_record(memory, sizeof(Record));
+    }
+  } block;
+  static_assert(alignof(Record) <= 64, "errand: callables, arguments and results may be aligned to 64 bytes at most");
+  auto* made = ::new (block.memory) Record(std::forward<From>(from)...);
+  block.memory = nullptr;
+  return made;
+}
+
+}  // namespace errand::detail

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// module: task
+//
+// Durations and time points of any clock as nanoseconds of the steady clock, saturating instead of overflowing,
+// so that "for ever" written as duration::max() means just that.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+// <future> alone costs more than all of errand's core; an opaque declaration of its enumeration suffices here.
+namespace std {
+enum class future_status;
+}
+
+namespace errand {
+
+/// The values of `std::future_status`, for those who do not include <future>.
+struct future_status {
+  static constexpr std::future_status ready{0};
+  static constexpr std::future_status timeout{1};
+  static constexpr std::future_status deferred{2};
+};
+
+namespace detail {
+
+/// Now plus a span, on the steady clock; INT64_MAX (never) where that overflows.
+[[nodiscard]] std::int64_t deadline_after(std::int64_t nanoseconds) noexcept;
+
+template <class Rep, class Period>
+[[nodiscard]] std::int64_t saturated_nanoseconds(std::chrono::duration<Rep, Period> const& d) {
+  using std::chrono::duration;
+  auto const wide = duration<long double, std::nano>{d}.count();
+  if (!(wide < static_cast<long double>(INT64_MAX))) return INT64_MAX;
+  if (!(wide > static_cast<long double>(INT64_MIN))) return INT64_MIN;
+  return std::chrono::ceil<std::chrono::nanoseconds>(d).count();
+}
+
+template <class Rep, class Period>
+[[nodiscard]] std::int64_t deadline_of(std::chrono::duration<Rep, Period> const& from_now) {
+  return deadline_after(saturated_nanoseconds(from_now));
+}
+template <class Clock, class Duration>
+[[nodiscard]] std::int64_t deadline_of(std::chrono::time_point<Clock, Duration> const& at) {
+  if (at == std::chrono::time_point<Clock, Duration>::max()) return INT64_MAX;
+  return deadline_of(at - Clock::now());
+}
+
+}  // namespace detail
+}  // namespace errand

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// module: parallel
+//
+// Many at once: map gathers f of every element in input order, for_each and for_each_index do without results. The
+// caller takes part. The first failure stops the rest, all that began are joined, then it is rethrown. One word, the
+// place, chooses between serial, the pool and a pool of one's own.
+#pragma once
+
+#include <errand/task.hpp>
+
+#include <iterator>
+#include <vector>
+
+namespace errand {
+namespace detail {
+
+/// Calls body(context, i) for every i below count, spread over the pool's workers and the calling thread; on the calling
+/// thread alone, in order, if there is no pool. Returns when all have ended; rethrows the first failure.
+void run_loop(pool_core* where, std::size_t count, void* context, void (*body)(void* context, std::size_t index),
+              std::source_location from);
+
+template <class F>
+void loop(pool_core* where, std::size_t count, F& body, std::source_location from) {
+  run_loop(where, count, std::addressof(body), [](void* f, std::size_t i) { (*static_cast<F*>(f))(i); }, from);
+}
+
+/// The elements of any range by index: the range itself where it has random access; a list of iterators where it can be
+/// walked twice; copies of the elements where it can be read once only.
+template <class Range>
+class indexed {
+  using iterator = decltype(std::begin(std::declval<Range&>()));
+  static constexpr bool random = std::random_access_iterator<iterator>;
+  static constexpr bool twice = std::forward_iterator<iterator>;
+  using kept = std::conditional_t<twice, iterator, std::iter_value_t<iterator>>;
+
+ public:
+  explicit indexed(Range& range) : begin_{std::begin(range)} {
+    auto const end = std::end(range);
+    if constexpr (random) {
+      size_ = static_cast<std::size_t>(end - begin_);
+    } else {
+      for (; begin_ != end; ++begin_)
+        if constexpr (twice)
+          kept_.push_back(begin_);
+        else
+          kept_.push_back(*begin_);
+      size_ = kept_.size();
+    }
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  decltype(auto) operator[](std::size_t i) {
+    if constexpr (random)
+      return begin_[static_cast<std::iter_difference_t<iterator>>(i)];
+    else if constexpr (twice)
+      return *kept_[i];
+    else
+      return (kept_[i]);
+  }
+
+ private:
+  iterator begin_;
+  std::vector<kept> kept_;
+  std::size_t size_ = 0;
+};
+
+/// Room for results that come in any order: no default constructor is asked of T, and bool is as safe as any.
+template <class T>
+class slots {
+ public:
+  explicit slots(std::size_t count) : slots_(count) {}
+  template <class Make>
+  void fill(std::size_t i, Make&& make) {
+    auto& s = slots_[i];
+    ::new (static_cast<void*>(std::addressof(s.value))) T(make());
+    s.filled = true;
+  }
+  std::vector<T> gather() && {
+    std::vector<T> all;
+    all.reserve(slots_.size());
+    for (auto& s : slots_) all.push_back(std::move(s.value));
+    return all;
+  }
+
+ private:
+  struct slot {
+    slot() noexcept {}
+    slot(slot const&) = delete;
+    slot& operator=(slot const&) = delete;
+    ~slot() {
+      if (filled) value.~T();
+    }
+    union {
+      T value;
+    };
+    bool filled = false;
+  };
+  std::vector<slot> slots_;
+};
+
+}  // namespace detail
+
+/// f(i) for every i below count, in any order and in parallel. f is shared by all: it must allow being called from several
+/// threads. Iterations may wait (they park; others go on), but not for one another. The caller takes part and returns
+/// when all have ended. The first exception stops the rest and is rethrown. A point of cancellation.
+template <detail::core_place Where, class F>
+  requires std::is_invocable_v<F&, std::size_t>
+void for_each_index(Where&& where, std::size_t count, F&& f, std::source_location from = std::source_location::current()) {
+  detail::loop(detail::place_access::core(where), count, f, from);
+}
+template <class F>
+  requires std::is_invocable_v<F&, std::size_t>
+void for_each_index(std::size_t count, F&& f, std::source_location from = std::source_location::current()) {
+  detail::loop(&detail::default_pool(), count, f, from);
+}
+
+/// f(x) for every element x of a range, as for_each_index does for indices.
+template <detail::core_place Where, class Range, class F>
+void for_each(Where&& where, Range&& range, F&& f, std::source_location from = std::source_location::current()) {
+  detail::indexed<std::remove_reference_t<Range>> elements{range};
+  auto body = [&](std::size_t i) { detail::call(f, elements[i]); };
+  detail::loop(detail::place_access::core(where), elements.size(), body, from);
+}
+template <detail::no_place Range, class F>
+void for_each(Range&& range, F&& f, std::source_location from = std::source_location::current()) {
+  errand::for_each(threads, range, f, from);
+}
+
+/// The results of f(x) for every element x of a range, in its order, as a std::vector; everything else as for_each. Results
+/// need no default constructor. Throws std::bad_alloc.
+template <detail::core_place Where, class Range, class F>
+auto map(Where&& where, Range&& range, F&& f, std::source_location from = std::source_location::current()) {
+  detail::indexed<std::remove_reference_t<Range>> elements{range};
+  using result = std::decay_t<decltype(detail::call(f, elements[0]))>;
+  static_assert(!std::is_void_v<result>, "errand::map gathers results; for a function that returns nothing use for_each");
+  detail::slots<result> results{elements.size()};
+  auto body = [&](std::size_t i) { results.fill(i, [&]() -> result { return detail::call(f, elements[i]); }); };
+  detail::loop(detail::place_access::core(where), elements.size(), body, from);
+  return std::move(results).gather();
+}
+template <detail::no_place Range, class F>
+auto map(Range&& range, F&& f, std::source_location from = std::source_location::current()) {
+  return errand::map(threads, range, f, from);
+}
+
+}  // namespace errand

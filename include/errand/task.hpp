@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// module: sched
+//
+// Start here: async() begins a function in the background and returns its future, future::get() takes the result back.
+// Places say where it runs: the default pool (`threads`), the calling thread (`inplace`), a pool of one's own.
+// this_task is what a running task may ask and do. Coroutines (task<T>) are waited for and started the same way.
+#pragma once
+
+#include <errand/detail/coroutine.hpp>
+#include <errand/detail/future.hpp>
+
+#include <string_view>
+
+namespace errand {
+namespace detail {
+struct place_access;
+}
+
+// ---- places ----------------------------------------------------------------------------------------------------------
+
+/// The default pool: as many workers as the process may use processors (affinity, container quota), or
+/// `ERRAND_THREADS`. Started by its first task.
+struct threads_t {
+  explicit threads_t() = default;
+};
+inline constexpr threads_t threads{};
+
+/// The calling thread, at once: plain serial code behind the same handle.
+struct inplace_t {
+  explicit inplace_t() = default;
+};
+inline constexpr inplace_t inplace{};
+
+/// A pool of one's own. Tasks given to it run on its `workers` threads only.
+/// The destructor lets every task that was given to it end, then joins the threads; it must not run inside such a task.
+class pool {
+ public:
+  /// `workers` threads, as many as the default pool has for 0. Throws std::system_error if a thread cannot be started,
+  /// std::invalid_argument for more than 4096.
+  explicit pool(unsigned workers = 0);
+  pool(pool const&) = delete;
+  pool& operator=(pool const&) = delete;
+  ~pool();
+  /// How many threads run its tasks.
+  [[nodiscard]] unsigned size() const noexcept;
+
+ private:
+  friend struct detail::place_access;
+  detail::pool_core* core_;
+};
+
+/// Where work runs, when it is chosen at run time: made from any of the places above. Refers to a pool, owns nothing.
+class place {
+ public:
+  constexpr place(threads_t) noexcept {}                            // NOLINT(google-explicit-constructor)
+  constexpr place(inplace_t) noexcept : inplace_{true} {}           // NOLINT(google-explicit-constructor)
+  constexpr place(pool& p) noexcept : pool_{&p} {}                  // NOLINT(google-explicit-constructor)
+
+ private:
+  friend struct detail::place_access;
+  pool* pool_ = nullptr;
+  bool inplace_ = false;
+};
+
+/// The options of async(), by name: `async({.timeout = 2s, .name = "fetch"}, f, args...)`.
+struct how {
+  /// Where it runs.
+  place on = threads;
+  /// A span after which the task is asked to stop, measured from its start by async(). get() then throws timed_out.
+  std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max();
+  /// The same as a point in time; the nearer of the two counts.
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  /// What messages call the task; copied.
+  std::string_view name = {};
+  /// A stop asked of this token is asked of the task.
+  std::stop_token stop = {};
+  /// The line that starts the task.
+  std::source_location from = std::source_location::current();
+};
+
+namespace detail {
+
+template <class>
+inline constexpr bool is_place = false;
+template <>
+inline constexpr bool is_place<threads_t> = true;
+template <>
+inline constexpr bool is_place<inplace_t> = true;
+template <>
+inline constexpr bool is_place<pool> = true;
+template <>
+inline constexpr bool is_place<place> = true;
+
+/// Something that is named as the first argument of async() and map() to say where; other modules add theirs.
+template <class Where>
+concept any_place = is_place<std::remove_cvref_t<Where>>;
+template <class F>
+concept no_place = !any_place<F> && !std::is_same_v<std::remove_cvref_t<F>, how>;
+
+/// The pool that a place means; null for `inplace`.
+struct place_access {
+  static pool_core* core(threads_t) { return &default_pool(); }
+  static pool_core* core(inplace_t) noexcept { return nullptr; }
+  static pool_core* core(pool const& p) noexcept { return p.core_; }
+  static pool_core* core(place const& p) {
+    return p.inplace_ ? nullptr : p.pool_ != nullptr ? p.pool_->core_ : &default_pool();
+  }
+};
+
+/// The places that this header knows; the others bring their own async().
+template <class Where>
+concept core_place = any_place<Where> && requires(Where& where) { place_access::core(where); };
+
+struct start_options {
+  std::int64_t deadline;
+  std::string_view name;
+  std::stop_token const& stop;
+};
+
+template <class F, class... Args>
+struct started {
+  using type = call_result_t<F, Args...>;
+};
+template <class F, class... Args>
+  requires is_task<call_result_t<F, Args...>>
+struct started<F, Args...> {
+  using type = typename call_result_t<F, Args...>::value_type;
+};
+template <class F>
+  requires is_task<std::remove_cvref_t<F>>
+struct started<F> {
+  using type = typename std::remove_cvref_t<F>::value_type;
+};
+/// What the future of async(f, args...) gives.
+template <class F, class... Args>
+using started_t = typename started<F, Args...>::type;
+
+template <class F, class... Args>
+concept runs = (is_task<std::remove_cvref_t<F>> && sizeof...(Args) == 0) || startable<F, Args...>;
+
+/// The record of a task that calls f(args...), not yet given to anybody.
+template <class F, class... Args>
+auto* make_task_record(std::source_location from, F&& f, Args&&... args) {
+  using T = started_t<F, Args...>;
+  if constexpr (is_task<std::remove_cvref_t<F>>) {
+    static_assert(!std::is_lvalue_reference_v<F>, "errand: a task<T> is started once: async(std::move(t))");
+    auto make = [made = std::move(f)](record&) mutable { return std::move(made); };
+    return make_record<coroutine_record<T, decltype(make)>>(from, std::move(make));
+  } else if constexpr (is_task<call_result_t<F, Args...>>) {
+    auto make = [function = std::decay_t<F>(std::forward<F>(f)),
+                 arguments = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](record& r) mutable {
+      return std::apply(
+          [&](auto&... each) {
+            if constexpr (wants_stop_token<F, Args...>)
+              return call(function, stop_token_of(r), std::move(each)...);
+            else
+              return call(function, std::move(each)...);
+          },
+          arguments);
+    };
+    return make_record<coroutine_record<T, decltype(make)>>(from, std::move(make));
+  } else {
+    return make_record<function_record<T, std::decay_t<F>, std::decay_t<Args>...>>(from, std::forward<F>(f),
+                                                                                  std::forward<Args>(args)...);
+  }
+}
+
+template <class F, class... Args>
+future<started_t<F, Args...>> start(pool_core* where, std::source_location from, F&& f, Args&&... args) {
+  auto* r = make_task_record(from, std::forward<F>(f), std::forward<Args>(args)...);
+  if (where != nullptr)
+    start_on(*where, *r);
+  else
+    start_in_place(*r);
+  return future_access::make<started_t<F, Args...>>(r);
+}
+
+template <class F, class... Args>
+future<started_t<F, Args...>> start(how const& options, F&& f, Args&&... args) {
+  auto* const where = place_access::core(options.on);
+  auto const by_timeout = deadline_of(options.timeout);
+  auto const by_deadline = deadline_of(options.deadline);
+  start_options const carried{by_timeout < by_deadline ? by_timeout : by_deadline, options.name, options.stop};
+  auto* r = make_task_record(options.from, std::forward<F>(f), std::forward<Args>(args)...);
+  if (where != nullptr)
+    start_on(*where, *r, carried);
+  else
+    start_in_place(*r, carried);
+  return future_access::make<started_t<F, Args...>>(r);
+}
+
+/// Parks the running task, or blocks the thread, until then. Throws operation_cancelled.
+void sleep_until(std::int64_t deadline);
+
+}  // namespace detail
+
+// ---- async -----------------------------------------------------------------------------------------------------------
+
+/// Starts f(args...) on the default pool and returns at once with its future. The callable and the arguments are copied
+/// or moved into the task, as by std::async. A callable that cannot be called otherwise gets its std::stop_token first.
+/// Also takes a task<T> or a coroutine function, whose coroutine it starts. Never waits; may be called from anywhere.
+/// Throws std::bad_alloc, std::system_error (the pool's threads could not be started), and what copying throws.
+/// Cost: some tens of nanoseconds; no system allocation in the steady state; a system call only to wake a sleeping worker.
+#define ERRAND_FROM std::source_location from = std::source_location::current()
+template <detail::no_place F>
+  requires detail::runs<F>
+auto async(F&& f, ERRAND_FROM) {
+  return detail::start(&detail::default_pool(), from, std::forward<F>(f));
+}
+template <detail::no_place F, class A>
+  requires detail::startable<F, A>
+auto async(F&& f, A&& a, ERRAND_FROM) {
+  return detail::start(&detail::default_pool(), from, std::forward<F>(f), std::forward<A>(a));
+}
+template <detail::no_place F, class A, class B>
+  requires detail::startable<F, A, B>
+auto async(F&& f, A&& a, B&& b, ERRAND_FROM) {
+  return detail::start(&detail::default_pool(), from, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
+}
+template <detail::no_place F, class A, class B, class C>
+  requires detail::startable<F, A, B, C>
+auto async(F&& f, A&& a, B&& b, C&& c, ERRAND_FROM) {
+  return detail::start(&detail::default_pool(), from, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
+                       std::forward<C>(c));
+}
+template <detail::no_place F, class A, class B, class C, class D>
+  requires detail::startable<F, A, B, C, D>
+auto async(F&& f, A&& a, B&& b, C&& c, D&& d, ERRAND_FROM) {
+  return detail::start(&detail::default_pool(), from, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
+                       std::forward<C>(c), std::forward<D>(d));
+}
+/// Five arguments and more: the line is not captured; async({}, f, args...) captures it.
+template <detail::no_place F, class... Args>
+  requires(sizeof...(Args) > 4) && detail::startable<F, Args...>
+auto async(F&& f, Args&&... args) {
+  return detail::start(&detail::default_pool(), std::source_location{}, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+/// The same at a place: `threads`, `inplace`, a pool.
+template <detail::core_place Where, class F>
+  requires detail::runs<F>
+auto async(Where&& where, F&& f, ERRAND_FROM) {
+  return detail::start(detail::place_access::core(where), from, std::forward<F>(f));
+}
+template <detail::core_place Where, class F, class A>
+  requires detail::startable<F, A>
+auto async(Where&& where, F&& f, A&& a, ERRAND_FROM) {
+  return detail::start(detail::place_access::core(where), from, std::forward<F>(f), std::forward<A>(a));
+}
+template <detail::core_place Where, class F, class A, class B>
+  requires detail::startable<F, A, B>
+auto async(Where&& where, F&& f, A&& a, B&& b, ERRAND_FROM) {
+  return detail::start(detail::place_access::core(where), from, std::forward<F>(f), std::forward<A>(a),
+                       std::forward<B>(b));
+}
+template <detail::core_place Where, class F, class A, class B, class C>
+  requires detail::startable<F, A, B, C>
+auto async(Where&& where, F&& f, A&& a, B&& b, C&& c, ERRAND_FROM) {
+  return detail::start(detail::place_access::core(where), from, std::forward<F>(f), std::forward<A>(a),
+                       std::forward<B>(b), std::forward<C>(c));
+}
+template <detail::core_place Where, class F, class A, class B, class C, class D>
+  requires detail::startable<F, A, B, C, D>
+auto async(Where&& where, F&& f, A&& a, B&& b, C&& c, D&& d, ERRAND_FROM) {
+  return detail::start(detail::place_access::core(where), from, std::forward<F>(f), std::forward<A>(a),
+                       std::forward<B>(b), std::forward<C>(c), std::forward<D>(d));
+}
+template <detail::core_place Where, class F, class... Args>
+  requires(sizeof...(Args) > 4) && detail::startable<F, Args...>
+auto async(Where&& where, F&& f, Args&&... args) {
+  return detail::start(detail::place_access::core(where), std::source_location{}, std::forward<F>(f),
+                       std::forward<Args>(args)...);
+}
+#undef ERRAND_FROM
+
+/// The same with options: `async({.timeout = 2s, .name = "fetch"}, f, args...)`. Also throws std::bad_alloc for them.
+template <class F, class... Args>
+  requires detail::runs<F, Args...>
+auto async(how const& options, F&& f, Args&&... args) {
+  return detail::start(options, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+// ---- inside a task ---------------------------------------------------------------------------------------------------
+
+/// What a running task may ask of itself. Outside any task: no name, a token that never stops; sleeping sleeps the thread.
+namespace this_task {
+
+/// The name its starter gave it, or nothing. Valid while the task runs.
+[[nodiscard]] std::string_view name() noexcept;
+/// The token by which it learns that it was asked to stop; the same that a callable taking a std::stop_token gets.
+[[nodiscard]] std::stop_token stop_token();
+/// Throws operation_cancelled if the task, or the task that started it, was asked to stop. A point of cancellation.
+void check_stop();
+/// Lets others run first, if any are ready. A point of cancellation. A foreign thread yields to the system's scheduler.
+void yield();
+
+/// Parks the task until the time has come (blocks a foreign thread). Points of cancellation: throw operation_cancelled.
+template <class Rep, class Period>
+void sleep_for(std::chrono::duration<Rep, Period> const& span) {
+  detail::sleep_until(detail::deadline_of(span));
+}
+template <class Clock, class Duration>
+void sleep_until(std::chrono::time_point<Clock, Duration> const& at) {
+  detail::sleep_until(detail::deadline_of(at));
+}
+
+}  // namespace this_task
+
+// ---- errors nobody took, and the end of the program ------------------------------------------------------------------
+
+/// An exception that left a task and that nobody took.
+struct unobserved_error {
+  std::exception_ptr error;
+  std::string_view task;      // its name, or nothing
+  std::source_location from;  // the line that started it
+};
+using unobserved_error_handler = void (*)(unobserved_error const&);
+
+/// Replaces what happens to such errors, once for each: a line on stderr by default, which nullptr brings back. Returns the
+/// handler before. The handler runs wherever the last reference to the task is dropped; it must not throw.
+unobserved_error_handler set_unobserved_error_handler(unobserved_error_handler handler) noexcept;
+
+/// For `return errand::finish();` in main: waits until all detached tasks have ended, at most ERRAND_EXIT_DEADLINE seconds
+/// (10), and says on stderr what was left. Returns 0, or 1 if a task was left or an error was never taken. The same wait
+/// happens at the program's normal end anyway; finish() turns it into an exit status. Not to be called from a task.
+[[nodiscard]] int finish();
+
+template <class T>
+T task<T>::get() {
+  return async(std::move(*this)).get();
+}
+
+}  // namespace errand

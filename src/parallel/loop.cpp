@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// for_each_index, for_each and map: one shared count of indices, handed out in shrinking shares to as many runners as
+// there are workers. The caller is one of them. A runner whose iteration is about to wait gives back the rest of its share
+// and starts another runner in its stead, so that iterations that wait do not hold up those that could go on.
+#include "base/lock.hpp"
+#include "sched/pool_core.hpp"
+#include "sched/wait.hpp"
+#include "task/rare_fields.hpp"
+#include "task/thread_state.hpp"
+
+#include <errand/group.hpp>
+
+#include <algorithm>
+
+namespace errand::detail {
+
+namespace {
+
+class runner;
+struct shared_loop;
+
+// One runner more, on the pool. It has no parent: its stop is the loop's to ask for.
+void start_another(shared_loop& loop) noexcept;
+// The first failure of an iteration, or a stop (no error): nobody takes another index, those who wait are woken.
+void fail_loop(shared_loop& loop, std::exception_ptr error) noexcept;
+
+// Lives on the caller's stack: the caller leaves only when every runner has ended.
+struct shared_loop {
+  pool_core& where;
+  void* context;
+  void (*body)(void* context, std::size_t index);
+  std::source_location from;
+
+  small_lock guard{};          // all below
+  std::size_t next = 0;        // the first index that nobody has
+  std::size_t count = 0;       // one past the last
+  runner* shares = nullptr;    // runners that wait in an iteration, with the rest of their share to be had
+  runner* to_join = nullptr;   // all but the caller
+  runner* callers = nullptr;   // the caller's own
+  bool failed = false;
+  std::exception_ptr error{};  // the first; null if it was a stop
+};
+
+// A task that takes shares of the loop until none is left. A task of its own type, because it is made where nothing may
+// be thrown and knows its loop.
+class runner final : public result_record<void> {
+ public:
+  explicit runner(shared_loop& loop) : result_record<void>{&act, sizeof(runner), loop.from}, loop_{loop} {
+    auto& rare = rare_fields_of(*this);
+    rare.on_wait = [](void* self) noexcept { static_cast<runner*>(self)->before_wait(); };
+    rare.on_wait_context = this;
+    tells_of_waits_ = true;
+  }
+
+  runner* next_to_join = nullptr;
+
+ private:
+  static bool act(record* base, record_verb verb) noexcept {
+    auto* const self = static_cast<runner*>(base);
+    if (verb == record_verb::run) self->take_shares();
+    if (verb == record_verb::destroy) {
+      self->~runner();
+      deallocate_record(self, sizeof(runner));
+    }
+    return true;
+  }
+
+  void take_shares() noexcept {
+    while (take_share()) {
+      for (;;) {
+        std::size_t i;
+        if (!next_of_share(i)) break;
+        try {
+          if (stop_requested(*this)) throw operation_cancelled{};
+          loop_.body(loop_.context, i);
+        } catch (operation_cancelled const&) {
+          return fail(nullptr);
+        } catch (...) {
+          return fail(std::current_exception());
+        }
+      }
+    }
+    has_value_ = true;
+  }
+
+  bool take_share() noexcept {
+    std::lock_guard const held{loop_.guard};
+    if (loop_.failed) return false;
+    if (runner* const waiting = loop_.shares; waiting != nullptr) {
+      begin_ = waiting->begin_;
+      end_ = waiting->end_;
+      waiting->begin_ = waiting->end_;
+      waiting->offered_ = false;
+      loop_.shares = waiting->next_offering_;
+      return true;
+    }
+    auto const left = loop_.count - loop_.next;
+    if (left == 0) return false;
+    // Guided self-scheduling (Polychronopoulos and Kuck, 1987): large shares first, single indices at the end.
+    auto const share = left / (8 * std::size_t{loop_.where.size()}) + 1;
+    begin_ = loop_.next;
+    end_ = loop_.next += share;
+    return true;
+  }
+
+  // The rest of the share is shared only while an iteration of this runner waits; then others look at it under the guard.
+  bool next_of_share(std::size_t& i) noexcept {
+    if (offered_seen_) {
+      std::lock_guard const held{loop_.guard};
+      offered_seen_ = false;
+      if (offered_) take_back();
+      if (loop_.failed) return false;
+    }
+    if (begin_ == end_) return false;
+    i = begin_++;
+    return true;
+  }
+
+  void take_back() noexcept {
+    runner** link = &loop_.shares;
+    while (*link != this) link = &(*link)->next_offering_;
+    *link = next_offering_;
+    offered_ = false;
+  }
+
+  void before_wait() noexcept {
+    {
+      std::lock_guard const held{loop_.guard};
+      offered_seen_ = true;
+      if (loop_.failed) return;
+      if (begin_ != end_ && !offered_) {
+        offered_ = true;
+        next_offering_ = loop_.shares;
+        loop_.shares = this;
+      }
+      if (loop_.shares == nullptr && loop_.next == loop_.count) return;
+    }
+    start_another(loop_);
+  }
+
+  void fail(std::exception_ptr error) noexcept {
+    stopped_ = true;
+    fail_loop(loop_, std::move(error));
+  }
+
+  shared_loop& loop_;
+  std::size_t begin_ = 0;  // of the share: this runner's, or under the loop's guard while offered_
+  std::size_t end_ = 0;
+  runner* next_offering_ = nullptr;  // under the guard
+  bool offered_ = false;             // under the guard: it stands in shares
+  bool offered_seen_ = false;        // this runner's: it may have offered since it last looked
+};
+
+void start_another(shared_loop& loop) noexcept {
+  auto* const other = make_record<runner>(loop);
+  {
+    std::lock_guard const held{loop.guard};
+    other->next_to_join = loop.to_join;
+    loop.to_join = other;
+  }
+  record* const current = std::exchange(this_thread().current, nullptr);
+  start_on(loop.where, *other);
+  this_thread().current = current;
+}
+
+void fail_loop(shared_loop& loop, std::exception_ptr error) noexcept {
+  std::vector<record*> to_stop;
+  {
+    std::lock_guard const held{loop.guard};
+    if (loop.failed) return;
+    loop.failed = true;
+    loop.error = std::move(error);
+    to_stop.push_back(loop.callers);
+    for (runner* r = loop.to_join; r != nullptr; r = r->next_to_join) to_stop.push_back(r);
+    for (record* const r : to_stop) pin(*r);
+  }
+  for (record* const r : to_stop) {
+    stop_record(*r, false);
+    unpin(*r);
+  }
+}
+
+// Waits for every runner; those that have not begun are not needed any more. A stop of the waiting task stops the loop.
+void join_all(shared_loop& loop) {
+  for (;;) {
+    runner* r;
+    {
+      std::lock_guard const held{loop.guard};
+      r = loop.to_join;
+      if (r == nullptr) return;
+      loop.to_join = r->next_to_join;
+    }
+    if (!stop_unbegun(*r)) {
+      wait_request q;
+      q.awaited = r;
+      q.self = cancellable_task();
+      if (!r->done() && (q.self == nullptr || !stop_requested(*q.self))) block(q);
+      if (!r->done()) {
+        fail_loop(loop, nullptr);
+        stop_record(*r, false);
+        wait_request to_the_end;
+        to_the_end.awaited = r;
+        block(to_the_end);
+      }
+    }
+    release_handle(*r);
+  }
+}
+
+}  // namespace
+
+void run_loop(pool_core* where, std::size_t count, void* context, void (*body)(void* context, std::size_t index),
+              std::source_location from) {
+  if (where == nullptr || count == 1) {
+    for (std::size_t i = 0; i < count; ++i) body(context, i);
+    return;
+  }
+  if (count == 0) return;
+  shared_loop loop{.where = *where, .context = context, .body = body, .from = from};
+  loop.count = count;
+  loop.callers = make_record<runner>(loop);
+  for (std::size_t others = std::min<std::size_t>(where->size(), count) - 1; others > 0; --others) start_another(loop);
+  start_in_place(*loop.callers);
+  join_all(loop);
+  release_handle(*loop.callers);
+  if (!loop.failed) return;
+  if (loop.error) std::rethrow_exception(loop.error);
+  throw operation_cancelled{};
+}
+
+}  // namespace errand::detail

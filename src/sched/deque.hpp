@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A worker's own work: it pushes and pops at the bottom, last in first out; other workers steal at the top, the oldest
+// first. Grows, never refuses. The argument, step by step, is in README.md ("Deque").
+// After D. Chase and Y. Lev, "Dynamic circular work-stealing deque" (SPAA 2005), in the orderings of N. Lê et al.,
+// "Correct and efficient work-stealing for weak memory models" (PPoPP 2013), with the fences folded into the accesses.
+#pragma once
+
+#include <errand/detail/record.hpp>
+
+#include <memory>
+#include <vector>
+
+namespace errand::detail {
+
+class deque {
+ public:
+  deque() { buffer_.store(make(initial), std::memory_order_relaxed); }
+  deque(deque const&) = delete;
+  deque& operator=(deque const&) = delete;
+
+  /// No other worker exists: the owner needs no ordering against thieves. Before the first push.
+  void set_alone() noexcept { alone_ = true; }
+
+  /// Owner only. Throws nothing but ends the program where not even a larger buffer can be had.
+  void push(runnable* r) noexcept {
+    auto const bottom = bottom_.load(std::memory_order_relaxed);
+    auto* buffer = buffer_.load(std::memory_order_relaxed);
+    // (D3) acquire: the thief has read the slot that we are about to reuse; pairs with the exchange of top_ in steal().
+    if (bottom - top_.load(std::memory_order_acquire) >= buffer->capacity) buffer = grow(*buffer, bottom);
+    buffer->slot(bottom).store(r, std::memory_order_relaxed);
+    if (alone_)
+      bottom_.store(bottom + 1, std::memory_order_relaxed);
+    else
+      // (D1) release: publishes the slot; pairs with the load of bottom_ in steal(). seq_cst: before the look at who
+      // sleeps, (P1) in README.md.
+      bottom_.store(bottom + 1, std::memory_order_seq_cst);
+  }
+
+  /// Owner only: the newest, or null.
+  [[nodiscard]] runnable* pop() noexcept {
+    auto const bottom = bottom_.load(std::memory_order_relaxed) - 1;
+    auto* const buffer = buffer_.load(std::memory_order_relaxed);
+    if (alone_) {
+      if (bottom < top_.load(std::memory_order_relaxed)) return nullptr;
+      bottom_.store(bottom, std::memory_order_relaxed);
+      return buffer->slot(bottom).load(std::memory_order_relaxed);
+    }
+    if (bottom < top_.load(std::memory_order_relaxed)) return nullptr;  // empty: nobody else ever adds
+    // (D2) seq_cst: we claim the slot before we look at top_, a thief claims by top_ before it trusts bottom_; pairs with
+    // the two loads in steal(). One of the two sees the other.
+    bottom_.store(bottom, std::memory_order_seq_cst);
+    auto top = top_.load(std::memory_order_seq_cst);
+    runnable* taken = nullptr;
+    if (top <= bottom) {
+      taken = buffer->slot(bottom).load(std::memory_order_relaxed);
+      if (top < bottom) return taken;
+      // The last one: whoever moves top_ has it. (D2)
+      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) taken = nullptr;
+    }
+    bottom_.store(bottom + 1, std::memory_order_relaxed);
+    return taken;
+  }
+
+  /// Owner only: the newest, if it is `expected`.
+  [[nodiscard]] bool pop_if(runnable const* expected) noexcept {
+    auto const bottom = bottom_.load(std::memory_order_relaxed);
+    auto const* const buffer = buffer_.load(std::memory_order_relaxed);
+    if (bottom <= top_.load(std::memory_order_relaxed)) return false;
+    if (buffer->slot(bottom - 1).load(std::memory_order_relaxed) != expected) return false;
+    return pop() != nullptr;
+  }
+
+  /// Anybody: the oldest; null if there is none or another thief was faster (`lost` then says so).
+  [[nodiscard]] runnable* steal(bool& lost) noexcept {
+    auto top = top_.load(std::memory_order_seq_cst);           // (D2)
+    auto const bottom = bottom_.load(std::memory_order_seq_cst);  // (D1) (D2)
+    if (top >= bottom) return nullptr;
+    // (D4) acquire: sees the slots copied before a larger buffer was published; pairs with grow().
+    auto const* const buffer = buffer_.load(std::memory_order_acquire);
+    auto* const r = buffer->slot(top).load(std::memory_order_relaxed);
+    // (D2) (D3): if nobody else moved top_, the slot was ours when we read it.
+    if (top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) return r;
+    lost = true;
+    return nullptr;
+  }
+
+  /// Anybody: whether there seems to be something. seq_cst for the worker that is about to sleep, (P2) in README.md.
+  [[nodiscard]] bool seems_empty() const noexcept {
+    return top_.load(std::memory_order_seq_cst) >= bottom_.load(std::memory_order_seq_cst);  // (P2)
+  }
+
+ private:
+  struct ring {
+    explicit ring(std::int64_t size) : capacity{size}, mask{size - 1}, slots{new std::atomic<runnable*>[static_cast<std::size_t>(size)]} {}
+    [[nodiscard]] std::atomic<runnable*>& slot(std::int64_t i) const noexcept { return slots[static_cast<std::size_t>(i & mask)]; }
+    std::int64_t capacity;
+    std::int64_t mask;
+    std::unique_ptr<std::atomic<runnable*>[]> slots;
+  };
+  static constexpr std::int64_t initial = 256;
+
+  ring* make(std::int64_t capacity) {
+    rings_.push_back(std::make_unique<ring>(capacity));
+    return rings_.back().get();
+  }
+
+  [[gnu::noinline]] ring* grow(ring const& full, std::int64_t bottom) noexcept {
+    auto* const larger = make(full.capacity * 2);
+    for (auto i = top_.load(std::memory_order_relaxed); i < bottom; ++i)
+      larger->slot(i).store(full.slot(i).load(std::memory_order_relaxed), std::memory_order_relaxed);
+    buffer_.store(larger, std::memory_order_release);  // (D4)
+    return larger;
+  }
+
+  // Thieves write, all read. A line of its own: thieves must not slow the owner down.
+  alignas(128) std::atomic<std::int64_t> top_{0};
+  // Owner writes, thieves read.
+  alignas(128) std::atomic<std::int64_t> bottom_{0};
+  std::atomic<ring*> buffer_{nullptr};
+  bool alone_ = false;
+  // Owner only. Smaller rings stay until the end: a thief may still be reading one. Their sum is less than the largest.
+  std::vector<std::unique_ptr<ring>> rings_{};
+};
+
+}  // namespace errand::detail

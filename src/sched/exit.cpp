@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "sched/exit.hpp"
+
+#include "base/check.hpp"
+#include "base/futex.hpp"
+#include "sched/worker.hpp"
+#include "task/detached.hpp"
+#include "task/thread_state.hpp"
+#include "task/unobserved.hpp"
+
+#include <errand/task.hpp>
+
+#include <charconv>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+
+namespace errand {
+
+namespace detail {
+
+namespace {
+
+constexpr double default_limit = 10;  // seconds
+
+double limit_in_seconds() {
+  char const* const text = std::getenv("ERRAND_EXIT_DEADLINE");
+  if (text == nullptr || *text == '\0') return default_limit;
+  double seconds = 0;
+  std::string_view const whole{text};
+  auto const [end, error] = std::from_chars(whole.data(), whole.data() + whole.size(), seconds);
+  if (error == std::errc{} && end == whole.data() + whole.size() && seconds >= 0) return seconds;
+  say("ERRAND_EXIT_DEADLINE=" + std::string{whole} + " is ignored: it must be a number of seconds, 0 or more");
+  return default_limit;
+}
+
+// True if nothing was left.
+bool drain(record const* self) {
+  double const seconds = limit_in_seconds();
+  auto const left = wait_for_detached(deadline_of(std::chrono::duration<double>{seconds}), self);
+  if (left.empty()) return true;
+  std::string line = std::to_string(left.size()) + (left.size() == 1 ? " detached task has" : " detached tasks have") +
+                     " not ended " + std::to_string(seconds).substr(0, std::to_string(seconds).find('.') + 2) +
+                     " s after the program did (ERRAND_EXIT_DEADLINE), and " + (left.size() == 1 ? "is" : "are") + " abandoned:";
+  constexpr std::size_t most_named = 5;
+  for (std::size_t i = 0; i < left.size() && i < most_named; ++i) line.append(i == 0 ? " " : ", ").append(left[i]);
+  if (left.size() > most_named) line.append(", ...");
+  say(line);
+  return false;
+}
+
+// exit() inside a task does not wait for that task; others may need its worker.
+void drain_now() {
+  record const* const self = this_thread().current;
+  if (auto* const w = this_thread().as_worker; w != nullptr) w->hand_over();
+  drain(self);
+}
+
+}  // namespace
+
+void drain_at_exit() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (std::atexit(&drain_now) != 0) throw std::bad_alloc{};
+  });
+}
+
+}  // namespace detail
+
+int finish() {
+  if (detail::this_thread().as_worker != nullptr)
+    throw std::logic_error{"errand::finish() was called by a task; it waits for tasks, and belongs at the end of main"};
+  bool const all_ended = detail::drain(detail::this_thread().current);
+  return all_ended && detail::unobserved_count() == 0 ? 0 : 1;
+}
+
+}  // namespace errand

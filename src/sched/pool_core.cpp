@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "sched/pool_core.hpp"
+
+#include "base/check.hpp"
+#include "base/cpu_count.hpp"
+#include "fiber/overflow.hpp"
+#include "sched/exit.hpp"
+#include "task/thread_state.hpp"
+#include "task/unobserved.hpp"
+
+#include <errand/task.hpp>
+
+#include <string>
+#include <system_error>
+
+namespace errand {
+
+namespace detail {
+
+namespace {
+
+std::size_t describe_running_task(char* buffer, std::size_t size) noexcept {
+  record const* const current = this_thread().current;
+  return current != nullptr ? describe_into(*current, buffer, size) : 0;
+}
+
+}  // namespace
+
+pool_core::pool_core(unsigned workers) : size_{workers}, workers_{std::make_unique<worker[]>(workers)} {
+  set_describe_running(&describe_running_task);
+  drain_at_exit();
+  unsigned started = 0;
+  try {
+    for (; started < size_; ++started) workers_[started].start(*this, started);
+  } catch (std::system_error const& e) {
+    close();
+    for (unsigned i = 0; i < started; ++i) workers_[i].join();
+    throw std::system_error{e.code(), "errand: could not start worker " + std::to_string(started + 1) + " of " +
+                                          std::to_string(size_)};
+  }
+}
+
+pool_core::~pool_core() {
+  if (auto const* const w = this_thread().as_worker; w != nullptr && &w->home() == this)
+    fatal("a pool is destroyed by one of its own tasks, which it would wait for");
+  {
+    std::lock_guard const held{sleep_guard_};
+    closing_ = true;
+  }
+  for (;;) {
+    auto const seen = settled_.load(std::memory_order_acquire);  // (E2) pairs with (E1) in sleep()
+    if (all_ended()) break;
+    futex_wait(settled_, seen);
+  }
+  close();
+  for (auto& w : workers()) w.join();
+}
+
+bool pool_core::all_ended() noexcept {
+  std::lock_guard const held{sleep_guard_};
+  // All sleep, and what they did they did before: their counters stand still and are visible by this lock.
+  if (sleeping(idle_.load(std::memory_order_relaxed)) != size_ || has_work()) return false;
+  auto started = started_outside_.load(std::memory_order_relaxed);
+  std::uint64_t ended = 0;
+  for (auto const& w : workers()) {
+    started += w.started();
+    ended += w.ended();
+  }
+  return started == ended;
+}
+
+void pool_core::close() noexcept {
+  std::lock_guard const held{sleep_guard_};
+  closed_ = true;
+  while (sleepers_ != nullptr) wake(take_sleeper());
+}
+
+bool pool_core::has_work() noexcept {
+  if (!inbox_.seems_empty()) return true;
+  for (auto const& w : workers())
+    if (!w.work().seems_empty()) return true;
+  return false;
+}
+
+bool pool_core::begin_searching() noexcept {
+  auto idle = idle_.load(std::memory_order_relaxed);
+  do {
+    if (2 * searching(idle) >= size_) return false;
+    // (P2) seq_cst, as all changes of idle_.
+  } while (!idle_.compare_exchange_weak(idle, idle + one_searching, std::memory_order_seq_cst, std::memory_order_relaxed));
+  return true;
+}
+
+void pool_core::end_searching() noexcept {
+  // (P3) seq_cst: whoever saw us searching and therefore woke nobody has pushed before this.
+  auto const before = idle_.fetch_sub(one_searching, std::memory_order_seq_cst);
+  if (searching(before) == 1 && sleeping(before) != 0 && has_work()) wake_one();
+}
+
+worker& pool_core::take_sleeper() noexcept {
+  worker& w = *sleepers_;
+  sleepers_ = w.next_sleeper_;
+  w.asleep_ = false;
+  idle_.fetch_add(one_searching - one_sleeping, std::memory_order_seq_cst);  // (P2)
+  return w;
+}
+
+void pool_core::wake(worker& w) noexcept {
+  w.woken_.store(1, std::memory_order_release);  // (Z1) pairs with (Z1) in sleep()
+  futex_wake(&w.woken_);
+}
+
+void pool_core::wake_one() noexcept {
+  worker* w;
+  {
+    std::lock_guard const held{sleep_guard_};
+    if (sleepers_ == nullptr || searching(idle_.load(std::memory_order_relaxed)) != 0) return;
+    w = &take_sleeper();
+  }
+  wake(*w);
+}
+
+bool pool_core::sleep(worker& w, bool was_searching) noexcept {
+  bool settling;
+  {
+    std::lock_guard const held{sleep_guard_};
+    if (closed_) return false;
+    w.woken_.store(0, std::memory_order_relaxed);
+    w.next_sleeper_ = sleepers_;
+    sleepers_ = &w;
+    w.asleep_ = true;
+    idle_.fetch_add(one_sleeping - (was_searching ? one_searching : 0), std::memory_order_seq_cst);  // (P2)
+    settling = closing_;
+  }
+  // (P2) counted first, then one more look: a push that did not see us is seen here.
+  if (has_work()) {
+    std::lock_guard const held{sleep_guard_};
+    if (w.asleep_) {
+      worker** link = &sleepers_;
+      while (*link != &w) link = &(*link)->next_sleeper_;
+      *link = w.next_sleeper_;
+      w.asleep_ = false;
+      idle_.fetch_add(one_searching - one_sleeping, std::memory_order_seq_cst);  // (P2)
+      return true;
+    }
+    // Somebody has just woken us: the word is set or about to be.
+  } else if (settling) {
+    settled_.fetch_add(1, std::memory_order_release);  // (E1) the destructor looks whether that was the last
+    futex_wake(&settled_);
+  }
+  while (w.woken_.load(std::memory_order_acquire) == 0) futex_wait(w.woken_, 0);  // (Z1)
+  std::lock_guard const held{sleep_guard_};
+  return !closed_;
+}
+
+pool_core& default_pool() {
+  static pool_core& the_pool = *new pool_core{default_worker_count()};  // leaked: no static destructor joins a thread
+  return the_pool;
+}
+
+}  // namespace detail
+
+pool::pool(unsigned workers) {
+  if (workers > detail::most_workers)
+    throw std::invalid_argument{"errand::pool: " + std::to_string(workers) + " workers asked for, at most " +
+                                std::to_string(detail::most_workers) + " allowed"};
+  core_ = new detail::pool_core{workers != 0 ? workers : detail::default_worker_count()};
+}
+
+pool::~pool() { delete core_; }
+
+unsigned pool::size() const noexcept { return core_->size(); }
+
+}  // namespace errand

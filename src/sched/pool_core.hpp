@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A pool: its workers, its inbox, and who of them sleeps. The scheduler's five verbs are start_on() (submit), park(),
+// make_ready(), run (worker.cpp) and stop (the destructor). The sleep protocol is in README.md.
+#pragma once
+
+#include "sched/inbox.hpp"
+#include "sched/worker.hpp"
+
+#include <memory>
+#include <span>
+#include <thread>
+
+namespace errand::detail {
+
+class pool_core {
+ public:
+  /// Starts `workers` threads. Throws std::system_error.
+  explicit pool_core(unsigned workers);
+  /// Lets everything that was given to it end, then joins the threads.
+  ~pool_core();
+  pool_core(pool_core const&) = delete;
+  pool_core& operator=(pool_core const&) = delete;
+
+  [[nodiscard]] unsigned size() const noexcept { return size_; }
+  [[nodiscard]] std::span<worker> workers() noexcept { return {workers_.get(), size_}; }
+  [[nodiscard]] inbox& arrivals() noexcept { return inbox_; }
+
+  /// Somebody is there to do what has just been made visible in the inbox or a deque: wakes one sleeper, unless a worker
+  /// is looking for work already.
+  void notify() noexcept {
+    // (P1) seq_cst: after the push. Either we see the sleeper here or it sees the push there, (P2).
+    auto const idle = idle_.load(std::memory_order_seq_cst);
+    if (sleeping(idle) != 0 && searching(idle) == 0) wake_one();
+  }
+
+  /// A task was given to the pool from outside its workers.
+  void count_started_outside() noexcept { started_outside_.fetch_add(1, std::memory_order_relaxed); }
+
+  // ---- for its workers ----------------------------------------------------------------------------------------------
+
+  /// running -> searching: at most half of the workers look for work at a time; false for the others, which sleep.
+  [[nodiscard]] bool begin_searching() noexcept;
+  /// searching -> running. The last searcher hands on what it may have missed to somebody else: README.md (P3).
+  void end_searching() noexcept;
+  /// Sleeps until woken, as a searcher, or until the pool closes (false then). `was_searching`: give that up in the same step.
+  [[nodiscard]] bool sleep(worker& w, bool was_searching) noexcept;
+  /// Whether anything is to be seen in the inbox or any deque.
+  [[nodiscard]] bool has_work() noexcept;
+
+ private:
+  // idle_: how many sleep (low half), how many search (high half).
+  static constexpr std::uint64_t one_sleeping = 1;
+  static constexpr std::uint64_t one_searching = std::uint64_t{1} << 32;
+  static constexpr std::uint64_t sleeping(std::uint64_t idle) noexcept { return idle & 0xffff'ffff; }
+  static constexpr std::uint64_t searching(std::uint64_t idle) noexcept { return idle >> 32; }
+
+  void wake_one() noexcept;
+  [[nodiscard]] worker& take_sleeper() noexcept;  // under sleep_guard_, from a list that is not empty
+  static void wake(worker& w) noexcept;
+  [[nodiscard]] bool all_ended() noexcept;
+  void close() noexcept;
+
+  unsigned size_;
+  std::unique_ptr<worker[]> workers_;
+  inbox inbox_;
+
+  alignas(128) std::atomic<std::uint64_t> idle_{0};  // changed under sleep_guard_ or by searchers
+  small_lock sleep_guard_;
+  worker* sleepers_ = nullptr;                 // under sleep_guard_: the one that fell asleep last comes first
+  bool closing_ = false;                       // likewise: the destructor waits for the end of all tasks
+  bool closed_ = false;                        // likewise: the workers are to leave
+  std::atomic<std::uint32_t> settled_{0};      // what the destructor sleeps on
+
+  alignas(128) std::atomic<std::uint64_t> started_outside_{0};
+};
+
+}  // namespace errand::detail

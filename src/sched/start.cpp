@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Arrow one and two of a task's way: from async() into a deque or an inbox, and from there onto a worker.
+#include "sched/pool_core.hpp"
+#include "sched/run_task.hpp"
+#include "sched/timers.hpp"
+#include "sched/wait.hpp"
+#include "task/rare_fields.hpp"
+#include "task/thread_state.hpp"
+
+#include <errand/task.hpp>
+
+namespace errand::detail {
+
+namespace {
+
+class record_deadline final : public armed_deadline {
+ public:
+  record_deadline(record& r, std::int64_t at) {
+    entry_.at = at;
+    entry_.to_stop = &r;
+    arm_timer(entry_);
+  }
+  void disarm() noexcept override { disarm_timer(entry_); }
+
+ private:
+  timer_entry entry_;
+};
+
+// Name, deadline and outer token; the task may be stopped, unrun, before this returns. The record is destroyed if it throws.
+void apply(start_options const& options, record& r) {
+  try {
+    auto& rare = rare_fields_of(r);
+    rare.name = options.name;
+    if (options.deadline != no_deadline) {
+      prepare_timers();
+      rare.deadline = std::make_unique<record_deadline>(r, options.deadline);
+    }
+    if (options.stop.stop_possible()) rare.outer_stop.emplace(options.stop, rare_fields::forward_stop{&r});
+  } catch (...) {
+    if (r.parent_ != nullptr) --r.parent_->unresolved_children_;
+    destroy(r);
+    throw;
+  }
+}
+
+void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
+  if (auto* const w = t.as_worker; w != nullptr && &w->home() == &pool) {
+    w->count_started();
+    w->work().push(&r);
+    if (pool.size() == 1) return;  // nobody else to be told
+  } else {
+    pool.count_started_outside();
+    pool.arrivals().push(&r);
+  }
+  pool.notify();
+}
+
+// The task's own flow of control, from begin to end, on the running stack.
+bool run_body(record& r) noexcept { return r.act_(&r, record_verb::run); }
+
+}  // namespace
+
+void start_on(pool_core& pool, record& r) noexcept {
+  thread_state& t = this_thread();
+  r.run = &run_queued_task;
+  r.home_ = &pool;
+  adopt_child(r, t.current);
+  r.state_.store(record_state::handle | record_state::queued, std::memory_order_relaxed);
+  put_into(pool, r, t);
+}
+
+void start_on(pool_core& pool, record& r, start_options const& options) {
+  thread_state& t = this_thread();
+  r.run = &run_queued_task;
+  r.home_ = &pool;
+  adopt_child(r, t.current);
+  r.state_.fetch_or(record_state::queued, std::memory_order_relaxed);
+  apply(options, r);
+  put_into(pool, r, t);
+}
+
+void start_in_place(record& r) noexcept {
+  record* const outer = this_thread().current;
+  adopt_child(r, outer);
+  // A coroutine may suspend and go on elsewhere: it keeps a reference to its parent like any other task.
+  if (r.inplace_allowed_) begin_nested(r);
+  r.state_.fetch_or(record_state::begun, std::memory_order_relaxed);
+  this_thread().current = &r;
+  bool const ended = run_body(r);
+  this_thread().current = outer;
+  if (ended) complete(r);
+}
+
+void start_in_place(record& r, start_options const& options) {
+  record* const outer = this_thread().current;
+  adopt_child(r, outer);
+  apply(options, r);
+  if (!try_begin(r)) return;  // stopped by its deadline or its outer token, unrun
+  if (r.inplace_allowed_) begin_nested(r);
+  this_thread().current = &r;
+  bool const ended = run_body(r);
+  this_thread().current = outer;
+  if (ended) complete(r);
+}
+
+bool drop_if_stale(runnable& x) noexcept {
+  if (x.run != &run_queued_task) return false;
+  auto& r = static_cast<record&>(x);
+  auto const s = r.state_.load(std::memory_order_acquire);  // (B1)
+  if ((s & record_state::begun) == 0) return false;
+  if ((s & record_state::unrun) != 0) this_thread().as_worker->count_ended();
+  release_queue_reference(r);
+  return true;
+}
+
+void run_queued_task(runnable* x) noexcept {
+  auto& r = static_cast<record&>(*x);
+  if (!try_begin(r, record_state::queued)) {
+    static_cast<void>(drop_if_stale(r));
+    return;
+  }
+  // A stop of the task itself would have kept it from beginning; one of its parent is found here.
+  record const* const parent = r.parent_;
+  bool const stopped = parent != nullptr && (r.state_.load(std::memory_order_relaxed) & record_state::detached) == 0 &&
+                       (parent->state_.load(std::memory_order_acquire) & (record_state::stop | record_state::done)) ==  // (S1)
+                           record_state::stop;
+  bool ended = true;
+  if (stopped) {
+    r.stopped_ = true;
+    r.act_(&r, record_verb::drop_body);
+  } else {
+    this_thread().current = &r;
+    ended = run_body(r);
+    this_thread().current = nullptr;
+  }
+  if (!ended) return;  // a coroutine that goes on later; the record may be gone
+  complete(r);
+  this_thread().as_worker->count_ended();
+}
+
+bool run_in_place(record& r) noexcept {
+  thread_state& t = this_thread();
+  worker* const w = t.as_worker;
+  record* const waiting = t.current;
+  // Only a task that the waiting one started, on a pool whose worker this is: so all that lies above it on the stack is what
+  // waits for it anyway, and a stop of what lies above is a stop of it.
+  if (w == nullptr || waiting == nullptr || r.home_ != &w->home() || r.parent_ != waiting || !r.inplace_allowed_) return false;
+  constexpr std::size_t room = 96 * 1024;  // left to the child: beyond this depth it runs on a stack of its own
+  if (stack_left(w->running_stack()) < room) return false;
+
+  bool alone = false;  // nobody else can refer to it: no atomic read-modify-write is needed
+  if (w->work().pop_if(&r)) {
+    w->drop_stale();
+    alone = r.rare_.load(std::memory_order_relaxed) == nullptr;
+    if (alone) {
+      r.state_.store(record_state::handle | record_state::begun, std::memory_order_relaxed);
+    } else if (!try_begin(r, record_state::queued)) {
+      static_cast<void>(drop_if_stale(r));
+      return r.done();
+    }
+  } else if (try_begin(r)) {
+    w->note_stale();
+  } else {
+    return r.done();
+  }
+  begin_nested(r);
+  t.current = &r;
+  run_body(r);
+  thread_state& after = this_thread();
+  after.current = waiting;
+  constexpr auto untouched = record_state::handle | record_state::begun;
+  if (alone && r.unresolved_children_ == 0 && r.state_.load(std::memory_order_relaxed) == untouched)
+    r.state_.store(untouched | record_state::done, std::memory_order_release);  // (C1)
+  else
+    complete(r);
+  after.as_worker->count_ended();
+  return true;
+}
+
+void complete_coroutine(record& r) noexcept {
+  bool const counted = r.home_ != nullptr;
+  complete(r);
+  if (counted) this_thread().as_worker->count_ended();
+}
+
+}  // namespace errand::detail

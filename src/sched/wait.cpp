@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "sched/wait.hpp"
+
+#include "base/check.hpp"
+#include "sched/pool_core.hpp"
+#include "task/rare_fields.hpp"
+#include "task/thread_state.hpp"
+#include "task/unobserved.hpp"
+
+#include <errand/task.hpp>
+
+namespace errand::detail {
+
+namespace {
+
+struct thread_waiter : waiter {
+  std::atomic<std::uint32_t> woken{0};
+};
+
+void wake_thread(waiter* w) noexcept {
+  auto& word = static_cast<thread_waiter*>(w)->woken;
+  // (V1) release: what came before the wake; pairs with the acquire in sleep_thread(). The last touch but for the address.
+  word.store(1, std::memory_order_release);
+  futex_wake(&word);
+}
+
+void resume_fiber(runnable* r) noexcept { worker::resume(static_cast<fiber_waiter&>(*r)); }
+
+void wake_fiber(waiter* w) noexcept {
+  auto& f = static_cast<fiber_waiter&>(*w);
+  make_ready(f, *f.home);
+}
+
+// A thread that has just started work looks for its end a little while before it goes to sleep: less than the sleep costs.
+constexpr int spins_before_sleep = 100;
+
+void sleep_thread(wait_request& q) noexcept {
+  if (q.awaited != nullptr)
+    for (int i = 0; i < spins_before_sleep; ++i) {
+      if (q.awaited->done()) return;
+      cpu_relax();
+    }
+  thread_waiter w;
+  w.wake = &wake_thread;
+  if (arm(w, q)) {
+    while (w.woken.load(std::memory_order_acquire) == 0) {  // (V1)
+      if (futex_wait(w.woken, 0, q.deadline)) continue;
+      if (claim(w, claimant::itself)) break;  // the deadline has passed
+      q.deadline = no_deadline;               // somebody is waking us at this moment
+    }
+  }
+  disarm(w, q);
+}
+
+void park_fiber(wait_request& q) {
+  timer_entry timer;
+  fiber_waiter f;
+  f.wake = &wake_fiber;
+  f.run = &resume_fiber;
+  f.request = &q;
+  if (q.deadline != no_deadline) {
+    timer.at = q.deadline;
+    timer.to_wake = &f;
+    q.timer = &timer;
+    prepare_timers();
+  }
+  worker::leave_stack_to(f);
+  disarm(f, q);
+}
+
+// A loop whose iteration is about to wait lets another worker take over the rest of its share.
+void tell_of_wait(record* current) noexcept {
+  for (; current != nullptr; current = current->nested_ ? current->parent_ : nullptr)
+    if (current->tells_of_waits_) {
+      auto const& rare = *current->rare_.load(std::memory_order_relaxed);
+      rare.on_wait(rare.on_wait_context);
+    }
+}
+
+bool is_or_is_above(record const& r, record const* current) noexcept {
+  for (; current != nullptr; current = current->nested_ ? current->parent_ : nullptr)
+    if (current == &r) return true;
+  return false;
+}
+
+}  // namespace
+
+bool arm(waiter& w, wait_request& q) noexcept {
+  bool waits = true;
+  if (q.awaited != nullptr) {
+    record& r = *q.awaited;
+    lock_record(r);
+    if (r.done()) {
+      waits = false;
+    } else {
+      w.next = r.waiters_;
+      r.waiters_ = &w;
+      r.state_.fetch_or(record_state::hooked, std::memory_order_relaxed);
+    }
+    unlock_record(r);
+    if (!waits) {
+      q.awaited = nullptr;
+      q.self = nullptr;
+      q.timer = nullptr;
+    }
+  }
+  if (q.timer != nullptr) arm_timer(*q.timer);
+  if (q.self != nullptr && !arm_interrupt(*q.self, w) && claim(w, claimant::itself)) waits = false;
+  q.armed.store(true, std::memory_order_release);  // (A1) the last touch, if it waits
+  return waits;
+}
+
+void disarm(waiter& w, wait_request& q) noexcept {
+  while (!q.armed.load(std::memory_order_acquire)) cpu_relax();  // (A1) we were woken while arm() was still at it
+  if (q.awaited != nullptr && !q.awaited->done()) {
+    record& r = *q.awaited;
+    lock_record(r);
+    waiter** link = &r.waiters_;
+    while (*link != nullptr && *link != &w) link = &(*link)->next;
+    if (*link != nullptr) *link = w.next;  // else it has ended meanwhile, and its list is gone
+    unlock_record(r);
+  }
+  if (q.timer != nullptr) disarm_timer(*q.timer);
+  if (q.self != nullptr) disarm_interrupt(*q.self, w);
+}
+
+void block(wait_request& q) {
+  thread_state& t = this_thread();
+  tell_of_wait(t.current);
+  if (t.as_worker != nullptr)
+    park_fiber(q);
+  else
+    sleep_thread(q);
+}
+
+void make_ready(runnable& r, pool_core& home) noexcept {
+  if (auto* const w = this_thread().as_worker; w != nullptr && &w->home() == &home)
+    w->work().push(&r);
+  else
+    home.arrivals().push(&r);
+  home.notify();
+}
+
+record* cancellable_task() {
+  record* const self = this_thread().current;
+  return self != nullptr && std::uncaught_exceptions() == 0 ? self : nullptr;
+}
+
+void check_no_self_wait(record const& r) {
+  if (is_or_is_above(r, this_thread().current)) throw deadlock{describe(r) + " waits for itself"};
+}
+
+void wait(record& r) {
+  check_no_self_wait(r);
+  if (run_in_place(r)) return;
+  wait_request q;
+  q.awaited = &r;
+  q.self = cancellable_task();
+  if (q.self != nullptr) throw_if_stopped(*q.self);
+  block(q);
+  if (!r.done()) throw operation_cancelled{};
+}
+
+bool wait_until(record& r, std::int64_t deadline) {
+  check_no_self_wait(r);
+  wait_request q;
+  q.awaited = &r;
+  q.deadline = deadline;
+  q.self = cancellable_task();
+  record* const self = q.self;
+  if (self != nullptr) throw_if_stopped(*self);
+  if (deadline <= now()) return r.done();
+  block(q);
+  if (r.done()) return true;
+  if (self != nullptr) throw_if_stopped(*self);
+  return false;
+}
+
+void drop(record& r) noexcept {
+  if (!r.done()) {
+    if (is_or_is_above(r, this_thread().current))
+      fatal(describe(r) + " drops the last handle to itself: it can neither wait for itself nor throw from there; "
+                          "detach() it, or let somebody else hold it");
+    stop_record(r, false);
+    if (!r.done()) {
+      wait_request q;
+      q.awaited = &r;
+      block(q);
+    }
+  }
+  release_handle(r);
+}
+
+void sleep_until(std::int64_t deadline) {
+  wait_request q;
+  q.deadline = deadline;
+  q.self = cancellable_task();
+  record* const self = q.self;
+  if (self != nullptr) throw_if_stopped(*self);
+  if (deadline <= now()) return;
+  block(q);
+  if (self != nullptr) throw_if_stopped(*self);
+}
+
+}  // namespace errand::detail

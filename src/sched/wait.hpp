@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Waiting, whoever waits: arm() hooks a waiter to all that may wake it, disarm() makes sure that nobody will touch it any
+// more, block() does both around the sleep of a thread or the parking of a fiber. All public waiting forms are a few
+// lines over these. README.md of this folder has the protocol ("Waiting").
+#pragma once
+
+#include "fiber/stack.hpp"
+#include "sched/timers.hpp"
+#include "task/stop.hpp"
+
+namespace errand::detail {
+
+class worker;
+
+/// A task's stack, parked.
+struct fiber_waiter : waiter, runnable {
+  wait_request* request = nullptr;
+  stack* parked_on = nullptr;
+  record* current = nullptr;      // what ran there
+  pool_core* home = nullptr;      // whose workers may continue it
+  bool reschedule = false;        // it does not wait, it only lets others run first
+};
+
+/// False if there is nothing to wait for any more: the caller goes on by itself, after disarm(). True: somebody has woken
+/// or will wake the waiter, which may be gone already.
+[[nodiscard]] bool arm(waiter& w, wait_request& q) noexcept;
+void disarm(waiter& w, wait_request& q) noexcept;
+
+/// Waits for one of the causes named in the request, as a fiber on a worker, else as a thread. Throws std::bad_alloc.
+void block(wait_request& q);
+
+/// Makes a parked fiber, a suspended coroutine ready: onto the deque of the calling worker if it is one of that pool's, else
+/// into the pool's inbox.
+void make_ready(runnable& r, pool_core& home) noexcept;
+
+/// The task that a wait on the calling thread may be ended with, by a stop: none outside tasks and while an exception unwinds.
+[[nodiscard]] record* cancellable_task();
+
+/// Tries to run a task that nobody has begun on the stack of the task that waits for it. True: it is done.
+[[nodiscard]] bool run_in_place(record& r) noexcept;
+/// Throws deadlock if the calling task is `r` or runs in place above it.
+void check_no_self_wait(record const& r);
+
+}  // namespace errand::detail

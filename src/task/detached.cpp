@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "task/detached.hpp"
+
+#include "base/lock.hpp"
+#include "task/references.hpp"
+#include "task/unobserved.hpp"
+
+#include <mutex>
+#include <unordered_set>
+
+namespace errand::detail {
+
+namespace {
+
+// Leaked: tasks may end as late as any static destructor runs.
+struct registry {
+  small_lock guard;
+  std::unordered_set<record*> running;
+  std::atomic<std::uint32_t> changes{0};  // what the drain sleeps on; bumped under the lock
+  bool awaited = false;                   // somebody drains
+};
+registry& tasks() {
+  static registry& r = *new registry;
+  return r;
+}
+
+// Whether `r` runs on the calling thread's stack, below what runs now.
+bool on_this_stack(record const* self, record const* r) noexcept {
+  for (; self != nullptr; self = self->nested_ ? self->parent_ : nullptr)
+    if (self == r) return true;
+  return false;
+}
+
+std::size_t count_on_this_stack(registry const& t, record const* self) noexcept {
+  std::size_t count = 0;
+  for (; self != nullptr; self = self->nested_ ? self->parent_ : nullptr)
+    count += t.running.count(const_cast<record*>(self));
+  return count;
+}
+
+}  // namespace
+
+void detach(record& r) {
+  auto& t = tasks();
+  {
+    std::lock_guard const held{t.guard};
+    t.running.insert(&r);
+  }
+  // (R1) gives the handle up. If the task is done already, nobody will say that it has ended but us.
+  auto const before = r.state_.fetch_or(record_state::detached, std::memory_order_acq_rel);
+  if ((before & record_state::done) != 0) detached_ended(r);
+  release_handle(r);
+}
+
+void detached_ended(record& r) noexcept {
+  auto& t = tasks();
+  std::lock_guard const held{t.guard};
+  t.running.erase(&r);
+  if (!t.awaited) return;
+  t.changes.fetch_add(1, std::memory_order_relaxed);
+  futex_wake(&t.changes, INT32_MAX);
+}
+
+std::vector<std::string> wait_for_detached(std::int64_t deadline, record const* self) {
+  auto& t = tasks();
+  for (bool in_time = true;;) {
+    std::uint32_t seen;
+    {
+      std::lock_guard const held{t.guard};
+      t.awaited = true;
+      seen = t.changes.load(std::memory_order_relaxed);
+      if (t.running.size() == count_on_this_stack(t, self)) return {};
+      if (!in_time) {
+        std::vector<std::string> left;
+        for (auto const* r : t.running)
+          if (!on_this_stack(self, r)) left.push_back(describe(*r));
+        return left;
+      }
+    }
+    in_time = futex_wait(t.changes, seen, deadline);
+  }
+}
+
+}  // namespace errand::detail

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The tasks that nobody holds and that the end of the program must wait for: a list of them under one lock, so that what
+// is left can be named. Only detach() pays for it.
+#pragma once
+
+#include <errand/detail/record.hpp>
+
+#include <string>
+#include <vector>
+
+namespace errand::detail {
+
+/// A detached task has ended. By complete(), before the record goes.
+void detached_ended(record& r) noexcept;
+
+/// Sleeps until no detached task is left, or the deadline. Those above `self` on the calling thread do not count: they
+/// cannot end while it waits. Returns the names of what was left.
+[[nodiscard]] std::vector<std::string> wait_for_detached(std::int64_t deadline, record const* self);
+
+}  // namespace errand::detail

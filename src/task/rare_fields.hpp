@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What few tasks have: a name, a stop token that was asked for, an outer token, a deadline, a place among the parent's
+// children. Made when first needed, by whoever needs it, and kept until the record is destroyed. Which field is whose is
+// said beside it.
+#pragma once
+
+#include "base/recycler.hpp"
+
+#include <errand/detail/record.hpp>
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+namespace errand::detail {
+
+/// A deadline as its maker, the scheduler's timers, sees to it.
+class armed_deadline {
+ public:
+  virtual ~armed_deadline() = default;
+  /// It shall not fire any more; if it is firing just now, it holds a reference to the record.
+  virtual void disarm() noexcept = 0;
+};
+
+struct rare_fields {
+  static void* operator new(std::size_t size) { return recycled_allocate(size); }
+  static void operator delete(void* memory, std::size_t size) noexcept { recycled_free(memory, size); }
+
+  // Written by the starter before anybody else sees the record.
+  std::string name;
+
+  // Asked for by stop_token_of(); a stop of the task is a stop of it. The task's own flow makes it, under the record's lock.
+  std::optional<std::stop_source> source;
+
+  // The stop token given in `how`: a stop of it is a stop of the task. Destroyed before the task is done.
+  struct forward_stop {
+    record* to;
+    void operator()() const noexcept;
+  };
+  std::optional<std::stop_callback<forward_stop>> outer_stop;
+
+  // The deadline given in `how`, armed from start to end; it stops the task by stop_record(). Lives as long as the record.
+  std::unique_ptr<armed_deadline> deadline;
+
+  // Called by the task's own flow just before it waits, if record::tells_of_waits_: a loop hands its share to others.
+  void (*on_wait)(void* context) noexcept = nullptr;
+  void* on_wait_context = nullptr;
+
+  // In the parent's list of children, under the parent's lock.
+  record* next_sibling = nullptr;
+  record** link_to_self = nullptr;
+
+  // In the list of those whom one stopper still has to tell; belongs to whoever set the stop bit.
+  record* next_to_stop = nullptr;
+};
+
+/// The record's rare fields, made if need be; by anybody who holds a reference. Throws std::bad_alloc.
+rare_fields& rare_fields_of(record& r);
+
+}  // namespace errand::detail

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <errand/detail/record.hpp>
+
+#include "base/recycler.hpp"
+#include "task/detached.hpp"
+#include "task/rare_fields.hpp"
+#include "task/stop.hpp"
+#include "task/thread_state.hpp"
+#include "task/unobserved.hpp"
+
+#include <errand/detail/future.hpp>
+
+namespace errand::detail {
+
+namespace {
+
+constinit thread_local thread_state state_of_this_thread{};
+
+}  // namespace
+
+thread_state& this_thread() noexcept {
+  asm volatile("");  // no two calls are the same call
+  return state_of_this_thread;
+}
+
+void* allocate_record(std::size_t size) { return recycled_allocate(size); }
+void deallocate_record(void* memory, std::size_t size) noexcept { recycled_free(memory, size); }
+
+rare_fields& rare_fields_of(record& r) {
+  // (F1) acquire: sees the fields as made; pairs with the release below.
+  rare_fields* there = r.rare_.load(std::memory_order_acquire);
+  if (there == nullptr) {
+    auto made = std::make_unique<rare_fields>();
+    if (r.rare_.compare_exchange_strong(there, made.get(), std::memory_order_acq_rel))  // (F1)
+      there = made.release();
+  }
+  return *there;
+}
+
+void destroy(record& r) noexcept {
+  if (r.error_ && !r.observed_) report_unobserved(r);
+  delete r.rare_.load(std::memory_order_relaxed);
+  r.act_(&r, record_verb::destroy);
+}
+
+// Takes from the list whoever nobody has claimed yet; the others are being woken by somebody else and are left alone.
+static waiter* claim_all(waiter* list) noexcept {
+  waiter* claimed = nullptr;
+  while (list != nullptr) {
+    waiter* const next = list->next;  // before the claim: after losing it, the waiter may be gone
+    if (claim(*list, claimant::completion)) {
+      list->next = claimed;
+      claimed = list;
+    }
+    list = next;
+  }
+  return claimed;
+}
+
+void complete(record& r) noexcept {
+  if (auto* const rare = r.rare_.load(std::memory_order_acquire); rare != nullptr) {  // (F1)
+    rare->outer_stop.reset();
+    if (rare->deadline) rare->deadline->disarm();
+  }
+  bool const nested = r.nested_;
+  record* const parent = r.parent_;
+  // Children that have not begun, or run elsewhere, keep this memory until they have ended: their share of the references,
+  // counted by the flow of control that started them, becomes part of the common count. See README, "Parents".
+  state_bits const owed = state_bits{r.unresolved_children_} * record_state::pin;
+  bool unlinked = false;
+  waiter* to_wake = nullptr;
+  state_bits before = r.state_.load(std::memory_order_relaxed);
+  state_bits after;
+  for (;;) {
+    if ((before & record_state::kin) != 0 && !unlinked) {
+      unlink_from_parent(r);
+      unlinked = true;
+    } else if ((before & record_state::lock) != 0) {
+      cpu_relax();
+    } else if ((before & record_state::hooked) == 0) {
+      // (C1) release: the result is visible to whoever sees `done`. acquire: so is what the other holders did.
+      after = (before | record_state::done) + owed;
+      if (r.state_.compare_exchange_weak(before, after, std::memory_order_acq_rel, std::memory_order_relaxed)) break;
+      continue;
+    } else if (r.state_.compare_exchange_weak(before, before | record_state::lock, std::memory_order_acquire,  // (K1)
+                                              std::memory_order_relaxed)) {
+      if ((before & record_state::kin) != 0 && !unlinked) {
+        unlock_record(r);
+      } else {
+        to_wake = claim_all(std::exchange(r.waiters_, nullptr));
+        r.children_ = nullptr;  // they see `done` under our lock, and leave us alone
+        // (C1) and (K2) in one step: nothing of ours touches the record under its lock once `done` is seen.
+        auto const change = record_state::done - record_state::lock - record_state::hooked + owed;
+        after = r.state_.fetch_add(change, std::memory_order_acq_rel) + change;
+        break;
+      }
+    }
+    before = r.state_.load(std::memory_order_relaxed);
+  }
+  if ((after & record_state::detached) != 0) detached_ended(r);
+  // Last touch, unless somebody else still refers to it.
+  destroy_if_unreferenced(r, after);
+  if (parent != nullptr && !nested) unpin(*parent);
+  while (to_wake != nullptr) {
+    waiter* const next = to_wake->next;  // before the wake: the waiter may be gone after it
+    to_wake->wake(to_wake);
+    to_wake = next;
+  }
+}
+
+void release_handle(record& r) noexcept {
+  // Nobody but us: the common case needs no read-modify-write.
+  if (r.state_.load(std::memory_order_acquire) ==  // (R1)
+      (record_state::handle | record_state::begun | record_state::done))
+    return destroy(r);
+  auto const before = r.state_.fetch_and(~record_state::handle, std::memory_order_acq_rel);  // (R1)
+  destroy_if_unreferenced(r, before & ~record_state::handle);
+}
+
+std::exception_ptr failure_of(record& r) {
+  if (r.error_) return r.error_;
+  if (!r.stopped_ || (r.state_.load(std::memory_order_relaxed) & record_state::expired) == 0) return nullptr;
+  return std::make_exception_ptr(timed_out{describe(r) + " was stopped by its deadline"});
+}
+
+void rethrow_failure(record& r) {
+  r.observed_ = true;
+  if (auto const error = failure_of(r)) std::rethrow_exception(error);
+  throw operation_cancelled{};
+}
+
+void throw_stopped() { throw operation_cancelled{}; }
+
+void throw_no_task(char const* operation) {
+  throw std::logic_error{std::string{operation} + ": there is no task (it was taken, detached, or moved away)"};
+}
+
+}  // namespace errand::detail

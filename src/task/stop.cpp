@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "task/stop.hpp"
+
+#include "task/rare_fields.hpp"
+#include "task/thread_state.hpp"
+
+#include <errand/detail/future.hpp>
+
+namespace errand::detail {
+
+void rare_fields::forward_stop::operator()() const noexcept { stop_record(*to, false); }
+
+namespace {
+
+// Of a record that is known to have them: it stands in a list of children, or did.
+rare_fields& rare_of(record& r) noexcept { return *r.rare_.load(std::memory_order_acquire); }  // (F1)
+
+// Wakes the task if it waits at a point of cancellation.
+void interrupt(record& r) noexcept {
+  // (S2) seq_cst: after the stop bit. Either the task sees the bit when it arms, or we see its waiter; pairs with (S2) there.
+  waiter* const w = r.interrupt_.exchange(nullptr, std::memory_order_seq_cst);
+  if (w == nullptr) return;
+  if (claim(*w, claimant::stop))
+    w->wake(w);
+  else
+    w->stopper_left.store(true, std::memory_order_release);  // (W2) last touch
+}
+
+// Tells one task that carries the stop bit already; adds the children that did not to the list of whom to tell.
+void tell(record& r, record*& to_tell) noexcept {
+  std::optional<std::stop_source> source;
+  lock_record(r);
+  if (auto* const rare = r.rare_.load(std::memory_order_acquire); rare != nullptr) source = rare->source;  // (F1)
+  for (record* child = r.children_; child != nullptr; child = rare_of(*child).next_sibling) {
+    // (S1) as in stop_record(). The child is alive: it leaves this list under our lock before it ends.
+    auto const before = child->state_.fetch_or(record_state::stop, std::memory_order_seq_cst);
+    if ((before & (record_state::stop | record_state::detached)) != 0) continue;
+    pin(*child);
+    rare_of(*child).next_to_stop = to_tell;
+    to_tell = child;
+  }
+  unlock_record(r);
+  if (source) source->request_stop();
+  interrupt(r);
+}
+
+void tell_all(record& first) noexcept {
+  pin(first);
+  record* to_tell = nullptr;
+  record* next = &first;
+  while (next != nullptr) {
+    tell(*next, to_tell);
+    unpin(*next);
+    next = to_tell;
+    if (next != nullptr) to_tell = rare_of(*next).next_to_stop;
+  }
+}
+
+}  // namespace
+
+void stop_record(record& r, bool by_deadline) noexcept {
+  auto const bits = record_state::stop | (by_deadline ? record_state::expired : state_bits{0});
+  auto before = r.state_.load(std::memory_order_relaxed);
+  do {
+    if ((before & (record_state::stop | record_state::done)) != 0) return;  // the first reason counts
+    // (S1) seq_cst: the bit before interrupt()'s look at who waits; pairs with (S1) in arm_interrupt().
+  } while (!r.state_.compare_exchange_weak(before, before | bits, std::memory_order_seq_cst, std::memory_order_relaxed));
+
+  if (!stop_unbegun(r)) tell_all(r);
+}
+
+bool stop_unbegun(record& r) noexcept {
+  if (!try_begin(r, 0, record_state::unrun)) return false;
+  r.stopped_ = true;
+  r.act_(&r, record_verb::drop_body);
+  complete(r);
+  return true;
+}
+
+void request_stop(record& r) noexcept { stop_record(r, false); }
+
+bool stop_requested(record& self) {
+  if ((self.state_.load(std::memory_order_relaxed) & record_state::kin) == 0) link_to_ancestors(self);
+  return (self.state_.load(std::memory_order_acquire) & record_state::stop) != 0;  // (S1)
+}
+
+void throw_if_stopped(record& self) {
+  if (stop_requested(self) && std::uncaught_exceptions() == 0) throw operation_cancelled{};
+}
+
+bool arm_interrupt(record& self, waiter& w) noexcept {
+  self.interrupt_.store(&w, std::memory_order_seq_cst);  // (S2) before the look at the stop bit
+  return (self.state_.load(std::memory_order_seq_cst) & record_state::stop) == 0;  // (S1)
+}
+
+void disarm_interrupt(record& self, waiter& w) noexcept {
+  if (self.interrupt_.exchange(nullptr, std::memory_order_seq_cst) == &w) return;  // (S2)
+  // A stopper has taken it. If it was not the one who woke us, it is about to find that out: wait until it has let go.
+  if (static_cast<claimant>(w.claimed_by.load(std::memory_order_acquire)) == claimant::stop) return;  // (W1)
+  while (!w.stopper_left.load(std::memory_order_acquire)) cpu_relax();  // (W2)
+}
+
+void link_to_ancestors(record& self) {
+  record* child = &self;
+  record* locked = nullptr;      // `child`, from the second round on: it cannot end while we hold its lock
+  record* to_tell = nullptr;     // the topmost one that has to hear of a stop from above
+  for (;;) {
+    record* const parent = child->parent_;
+    auto const s = child->state_.load(std::memory_order_relaxed);
+    if (parent == nullptr || (s & (record_state::kin | record_state::detached)) != 0) break;
+    auto& rare = rare_fields_of(*child);
+    lock_record(*parent);
+    bool const ended = (parent->state_.load(std::memory_order_relaxed) & record_state::done) != 0;
+    if (!ended) {
+      rare.next_sibling = parent->children_;
+      rare.link_to_self = &parent->children_;
+      if (parent->children_ != nullptr) rare_of(*parent->children_).link_to_self = &rare.next_sibling;
+      parent->children_ = child;
+      parent->state_.fetch_or(record_state::hooked, std::memory_order_relaxed);
+    }
+    child->state_.fetch_or(record_state::kin, std::memory_order_relaxed);
+    bool const stopped = !ended && (parent->state_.load(std::memory_order_relaxed) & record_state::stop) != 0;
+    if (stopped && (child->state_.fetch_or(record_state::stop, std::memory_order_seq_cst) & record_state::stop) == 0) {  // (S1)
+      if (to_tell != nullptr) unpin(*to_tell);
+      to_tell = child;
+      pin(*child);
+    }
+    if (locked != nullptr) unlock_record(*locked);
+    locked = parent;
+    if (ended) break;
+    child = parent;
+  }
+  if (locked != nullptr) unlock_record(*locked);
+  if (to_tell != nullptr) {
+    tell_all(*to_tell);
+    unpin(*to_tell);
+  }
+}
+
+void unlink_from_parent(record& self) noexcept {
+  record& parent = *self.parent_;
+  lock_record(parent);
+  if ((parent.state_.load(std::memory_order_relaxed) & record_state::done) == 0) {
+    auto& rare = rare_of(self);
+    *rare.link_to_self = rare.next_sibling;
+    if (rare.next_sibling != nullptr) rare_of(*rare.next_sibling).link_to_self = rare.link_to_self;
+  }
+  unlock_record(parent);
+}
+
+std::stop_token stop_token_of(record& r) {
+  auto& rare = rare_fields_of(r);
+  if (!rare.source) {
+    link_to_ancestors(r);
+    std::stop_source made;
+    lock_record(r);
+    rare.source = made;
+    bool const stopped = (r.state_.load(std::memory_order_relaxed) & record_state::stop) != 0;
+    unlock_record(r);
+    if (stopped) made.request_stop();
+  }
+  return rare.source->get_token();
+}
+
+}  // namespace errand::detail

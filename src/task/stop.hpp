@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Stopping: how the request reaches a task, whatever it is doing, and the tasks it started. Called by futures, deadlines,
+// outer tokens and failing loops. The protocol (S1, S2) is in README.md.
+#pragma once
+
+#include "task/references.hpp"
+
+namespace errand::detail {
+
+/// Who claimed a waiter.
+enum class claimant : std::uint8_t { nobody, completion, stop, deadline, itself };
+
+/// The first to claim a waiter is the one who wakes it (or lets it go on by itself).
+[[nodiscard]] inline bool claim(waiter& w, claimant by) noexcept {
+  auto expected = static_cast<std::uint8_t>(claimant::nobody);
+  return w.claimed_by.compare_exchange_strong(expected, static_cast<std::uint8_t>(by), std::memory_order_acq_rel);  // (W1)
+}
+
+/// Asks the task to stop, because of its deadline or not. A task that has not begun ends here; else it is told wherever it
+/// is, and with it the children that are linked to it. The caller holds a reference.
+void stop_record(record& r, bool by_deadline) noexcept;
+
+/// Ends a task that has not begun, unrun; false if it has. The caller holds a reference.
+bool stop_unbegun(record& r) noexcept;
+
+/// Whether the running task `self` was asked to stop, or any task above it. By its own flow of control.
+[[nodiscard]] bool stop_requested(record& self);
+/// Throws operation_cancelled if so.
+void throw_if_stopped(record& self);
+
+/// While a task waits: whom a stop of it shall wake. False if it was asked to stop already (then nobody is armed).
+/// The task must be linked to those above it before, by link_to_ancestors().
+[[nodiscard]] bool arm_interrupt(record& self, waiter& w) noexcept;
+/// Afterwards nobody will touch the waiter on behalf of a stop.
+void disarm_interrupt(record& self, waiter& w) noexcept;
+
+/// Puts the task into its parent's list of children, and so upwards, so that a stop from above finds it. Once per task;
+/// afterwards its own stop bit says everything. Throws std::bad_alloc.
+void link_to_ancestors(record& self);
+/// Takes it out again, as it ends.
+void unlink_from_parent(record& self) noexcept;
+
+}  // namespace errand::detail
