@@ -8,6 +8,7 @@
 #include <errand/detail/process_task.hpp>
 #include <errand/task.hpp>
 
+#include <deque>
 #include <stdexcept>
 #include <string>
 
@@ -69,7 +70,7 @@ inline constexpr bool is_place<processes_t> = true;
 ///
 /// get() rethrows what f threw (see remote_error), or throws process_died if its process did not live to the end: then
 /// this task is lost and no other. A stop, also that of a dropped future, removes a task that has not begun; the process
-/// of one that runs is killed. Code printed by printf and std::cout appears when the task ends.
+/// of one that runs is killed. What it printed by printf and std::cout appears when the task ends.
 ///
 /// Never waits. Throws std::runtime_error if the program had threads before the workers could be prepared
 /// (see process_support) or f lies in a library loaded later, std::system_error if the kernel refuses, std::bad_alloc.
@@ -98,8 +99,7 @@ auto async(processes_t, F&& f, A&& a, B&& b, C&& c, D&& d, ERRAND_FROM) {
 #undef ERRAND_FROM
 /// Five arguments and more: the line is not captured.
 template <class F, class... Args>
-  requires(sizeof...(Args) > 4)
-auto async(processes_t, F&& f, Args&&... args) {
+requires(sizeof...(Args) > 4) auto async(processes_t, F&& f, Args&&... args) {
   return detail::start_in_process(std::source_location{}, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
@@ -111,7 +111,8 @@ auto map(processes_t, Range&& range, F&& f, std::source_location from = std::sou
   using function = std::decay_t<F>;
   using iterator = decltype(std::begin(range));
   using X = std::iter_value_t<iterator>;
-  static_assert(std::is_invocable_v<function, X>, "errand::map: the function cannot be called with a copy of an element");
+  static_assert(std::is_invocable_v<function, X>,
+                "errand::map: the function cannot be called with a copy of an element");
   using R = std::invoke_result_t<function, X>;
   static_assert(!std::is_void_v<R>, "errand::map gathers results; this function returns nothing");
   detail::check_process_call<R, function, X>();
@@ -122,9 +123,8 @@ auto map(processes_t, Range&& range, F&& f, std::source_location from = std::sou
     detail::start_process_map(all, from).get();
     return std::move(all).gather();
   } else {
-    std::vector<detail::process_element<X>> copies;
-    for (auto&& each : range) copies.push_back({std::forward<decltype(each)>(each)});
-    return PLACEHOLDER;
+    std::deque<X> const copies(std::begin(range), std::end(range));  // of bool too it has real elements
+    return errand::map(processes, copies, f, from);
   }
 }
 

@@ -26,8 +26,12 @@ struct block {
 
 struct free_list {
   block* head = nullptr;
-  std::uint32_t count = 0;
+  std::uint32_t room = 0;  // blocks that may still be kept before some go to the depot; an estimate, and enough as such
 };
+// A thread keeps what one slab holds and two batches more.
+constexpr std::uint32_t most_kept(std::size_t index) noexcept {
+  return 2 * batch + static_cast<std::uint32_t>(slab / ((index + 1) * step));
+}
 
 // Batches that no thread keeps. Leaked with its blocks: records may be freed as late as any static destructor.
 struct depot {
@@ -60,6 +64,7 @@ struct give_all_back {
   ~give_all_back() {
     for (std::size_t i = 0; i < classes; ++i)
       if (cache.lists[i].head != nullptr) give_batch(i, std::exchange(cache.lists[i].head, nullptr));
+    for (auto& list : cache.lists) list.room = 0;
     cache.ended = true;
   }
 };
@@ -81,7 +86,7 @@ struct give_all_back {
   auto& list = cache.lists[index];
   if (first != nullptr) {
     list.head = first->next;
-    list.count = list.head != nullptr ? batch - 1 : 0;  // an estimate: it only decides when to spill
+    list.room = most_kept(index) - batch;
     return first;
   }
   std::size_t const size = (index + 1) * step;
@@ -91,7 +96,7 @@ struct give_all_back {
     b->next = list.head;
     list.head = b;
   }
-  list.count = static_cast<std::uint32_t>(slab / size - 1);
+  list.room = 2 * batch;
   return memory;
 }
 
@@ -99,10 +104,9 @@ struct give_all_back {
   auto& list = cache.lists[index];
   block* const first = list.head;
   block* last = first;
-  std::uint32_t moved = 1;
-  for (; moved < batch && last->next != nullptr; ++moved) last = last->next;
+  for (std::uint32_t moved = 1; moved < batch && last->next != nullptr; ++moved) last = last->next;
   list.head = last->next;
-  list.count = list.head != nullptr && list.count > moved ? list.count - moved : 0;
+  list.room = cache.ended ? 0 : batch;
   last->next = nullptr;
   give_batch(index, first);
 }
@@ -116,7 +120,7 @@ struct give_all_back {
   block* const b = list.head;
   if (b == nullptr) return refill(index);
   list.head = b->next;
-  --list.count;
+  ++list.room;
   return b;
 }
 
@@ -127,8 +131,8 @@ struct give_all_back {
   auto* const b = static_cast<block*>(memory);
   b->next = list.head;
   list.head = b;
-  if (++list.count >= 2 * batch + slab / ((index + 1) * step)) spill(index);
-  if (cache.ended) spill(index);
+  if (list.room == 0) return spill(index);
+  --list.room;
 }
 
 recycler_counts recycler_statistics() noexcept { return {system_allocations.load(std::memory_order_relaxed)}; }

@@ -27,13 +27,12 @@ void resume_coroutine(runnable* r) noexcept {
 }  // namespace
 
 bool await_without_suspending(record& awaited) {
-  if (awaited.done()) return true;
-  check_no_self_wait(awaited);
+  if (awaited.done() || run_in_place(awaited)) return true;
   if (this_thread().as_worker == nullptr) {
     wait(awaited);
     return true;
   }
-  if (run_in_place(awaited)) return true;
+  check_no_self_wait(awaited);
   if (record* const self = cancellable_task(); self != nullptr) throw_if_stopped(*self);
   return false;
 }

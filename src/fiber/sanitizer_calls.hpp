@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What AddressSanitizer, LeakSanitizer and ThreadSanitizer must be told about stacks that change hands.
-// The runtimes' functions are declared here rather than included: their headers are absent where the compiler's
-// runtime package is. Callers write `if constexpr (address_sanitizer)` (base/sanitizers.hpp), so that an ordinary build refers to none of them.
-// Used by the switch and by the stack pool, by nobody else.
+// What AddressSanitizer, LeakSanitizer and ThreadSanitizer must be told about stacks that change hands. The runtimes'
+// functions are declared here rather than included: their headers are absent where the compiler's runtime package is.
+// Callers write `if constexpr (address_sanitizer)` (base/sanitizers.hpp), so that an ordinary build refers to none of
+// them. Used by the switch and by the stack pool, by nobody else.
 #pragma once
 
 #include <cstddef>

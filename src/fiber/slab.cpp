@@ -22,7 +22,8 @@ constexpr int madvise_populate_read = 22;
 
 constexpr std::size_t most_slots = 1024;
 
-// The newest slab. map_slab() writes. (S1) release publishes the slab's fields; pairs with (S2) in size_of_slot_guarded_at().
+// The newest slab. map_slab() writes. (S1) release publishes the slab's fields; pairs with (S2) in
+// size_of_slot_guarded_at().
 std::atomic<slab*> newest{nullptr};
 
 enum class guard_kind : unsigned char { unknown, mark, protection };
@@ -51,8 +52,8 @@ slab* map_slab(std::size_t slot_size) {
   auto made = std::make_unique<slab>();
   for (std::size_t slots = slots_to_try; slots != 0; slots /= 4) {
     const std::size_t size = slots * slot_size;
-    void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
-                          -1, 0);
+    void* memory =
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (memory == MAP_FAILED) continue;
     // A huge page would turn the one page that a stack touches into two megabytes. Fails where there are none: as good.
     ::madvise(memory, size, MADV_NOHUGEPAGE);

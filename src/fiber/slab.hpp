@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The address space that stacks are cut from, and the guards between them. A slab is one mapping of up to 1024 equal slots;
-// a slot is one stack with its guard at the low end. Slabs are never unmapped, so that the overflow handler may
-// walk their list at any moment. The stack pool maps slabs under its lock; the overflow handler asks whether an address
-// is a guard.
+// The address space that stacks are cut from, and the guards between them. A slab is one mapping of up to 1024 equal
+// slots; a slot is one stack with its guard at the low end. Slabs are never unmapped, so that the overflow handler
+// may walk their list at any moment. The stack pool maps slabs under its lock; the overflow handler asks whether an
+// address is a guard.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ struct slab {
   slab* older;
 };
 
-// Maps a slab of as many slots as the address space allows, 1024 at best, and publishes it. Throws std::bad_alloc where not even one fits.
-// Not to be called by two threads at once.
+// Maps a slab of as many slots as the address space allows, 1024 at best, and publishes it. Throws std::bad_alloc
+// where not even one fits. Not to be called by two threads at once.
 slab* map_slab(std::size_t slot_size);
 
 // Makes the lowest bytes of a slot fault on any access. Idempotent. Throws std::system_error.

@@ -19,20 +19,22 @@ namespace {
 
 constexpr std::size_t smallest_stack = 32 * 1024;
 
-// Idle stacks keep their memory up to this number, or the number in use where that is larger; beyond it, the ones that
-// have been idle longest lose theirs, a batch at a time. Ten thousand tasks that block, again and again, find warm stacks; a
-// million that blocked once leave about 64 MiB behind.
+// Idle stacks keep their memory up to this number, or the number in use where that is larger; beyond it, the ones
+// that have been idle longest lose theirs, a batch at a time. Ten thousand tasks that block, again and again, find
+// warm stacks; a million that blocked once leave about 64 MiB behind.
 constexpr std::size_t kept_warm = 16 * 1024;
 constexpr std::size_t trim_batch = 256;
 
-// Stacks a power of two apart would keep their tops, all they usually touch, in the same few sets of the caches. The steps stay within the lower
-// half of a page, so that the upper half holds a suspended fiber and the fiber still touches one page.
+// Stacks a power of two apart would keep their tops, all they usually touch, in the same few sets of the caches. The
+// steps stay within the lower half of a page, so that the upper half holds a suspended fiber and the fiber still
+// touches one page.
 constexpr std::size_t stagger_step = 128;
 constexpr std::size_t stagger_steps = 16;
 
 }  // namespace
 
-// All stacks that nobody holds. One for the process, never destroyed: fibers may outlive main(). Everything is under the lock.
+// All stacks that nobody holds. One for the process, never destroyed: fibers may outlive main(). Everything is under
+// the lock.
 class stack_pool {
  public:
   static stack_pool& instance() {
@@ -40,7 +42,8 @@ class stack_pool {
     return pool;
   }
 
-  // Writes up to `wanted` stacks to `out`, the warmest last, and returns how many: more than one only where no memory must be touched.
+  // Writes up to `wanted` stacks to `out`, the warmest last, and returns how many: more than one only where no memory
+  // must be touched.
   std::size_t take(stack** out, std::size_t wanted);
   void give(stack* const* given, std::size_t count) noexcept;
 
@@ -64,15 +67,15 @@ class stack_pool {
   std::mutex mutex_;
   std::size_t slot_size_ = 256 * 1024;
   // Both vectors have room for every stack there is, so that giving one back cannot fail.
-  std::vector<stack*> warm_;           // idle, in the order they were given back; those before coldest_ are gone
+  std::vector<stack*> warm_;  // idle, in the order they were given back; those before coldest_ are gone
   std::size_t coldest_ = 0;
-  std::vector<std::byte*> bare_;       // slots without memory
+  std::vector<std::byte*> bare_;  // slots without memory
   slab* newest_ = nullptr;
-  std::size_t unused_ = 0;             // slots of the newest slab that were never used
-  std::size_t out_ = 0;                // held by callers and caches
+  std::size_t unused_ = 0;  // slots of the newest slab that were never used
+  std::size_t out_ = 0;     // held by callers and caches
   std::size_t created_ = 0;
   std::size_t slabs_ = 0;
-  std::size_t slots_ = 0;              // in all slabs
+  std::size_t slots_ = 0;  // in all slabs
   stack_cache* caches_ = nullptr;
 };
 
@@ -151,8 +154,8 @@ void stack_pool::give(stack* const* given, std::size_t count) noexcept {
   if (warm() >= most_warm() + trim_batch) trim_one_batch(lock, most_warm());
 }
 
-// Takes the memory of the stacks that have been idle longest, up to a batch, leaving `keep`. The lock is open meanwhile.
-// Returns how many there were.
+// Takes the memory of the stacks that have been idle longest, up to a batch, leaving `keep`. The lock is open
+// meanwhile. Returns how many there were.
 std::size_t stack_pool::trim_one_batch(std::unique_lock<std::mutex>& lock, std::size_t keep) noexcept {
   if (warm() <= keep) return 0;
   const std::size_t count = std::min(trim_batch, warm() - keep);

@@ -20,13 +20,15 @@ stack* acquire_stack();
 // Any thread may call it.
 void release_stack(stack* unused) noexcept;
 
-// Sets the address space of every stack, guard included (256 KiB unless set); rounded up to pages. Only before the first stack is acquired:
-// all stacks of a process are alike. Throws std::logic_error later, std::invalid_argument if it is too small (below 32 KiB).
+// Sets the address space of every stack, guard included (256 KiB unless set); rounded up to pages. Only before the
+// first stack is acquired: all stacks of a process are alike. Throws std::logic_error later, std::invalid_argument if
+// it is too small (below 32 KiB).
 void set_stack_size(std::size_t bytes);
 std::size_t stack_size() noexcept;
 
 // Gives the memory of all stacks in the pool back to the kernel, and returns how many had any. For a process that has
-// been idle for a while: the pool itself trims only what exceeds its bound (README.md), and only as stacks are released.
+// been idle for a while: the pool itself trims only what exceeds its bound (README.md), and only as stacks are
+// released.
 std::size_t trim_stacks() noexcept;
 
 struct stack_statistics {

@@ -12,11 +12,12 @@ extern "C" {
 // Where a prepared stack begins; the assembly below. It calls the next one with the argument of the switch and what
 // prepare() left in `base`; `used`, because link-time optimisation does not see calls from assembly.
 void errand_begin_stack() noexcept;
-[[noreturn, gnu::used, gnu::visibility("hidden")]] void errand_run_entry(void* arg, errand::detail::stack_entry entry) noexcept;
+[[noreturn, gnu::used, gnu::visibility("hidden")]] void errand_run_entry(void* arg,
+                                                                         errand::detail::stack_entry entry) noexcept;
 }
 
-// The bottom frame of every stack. It has no caller: an undefined return address ends a debugger's backtrace here, a zero
-// frame pointer ends a profiler's. The stack pointer is aligned as before any call.
+// The bottom frame of every stack. It has no caller: an undefined return address ends a debugger's backtrace here, a
+// zero frame pointer ends a profiler's. The stack pointer is aligned as before any call.
 #if defined(__x86_64__)
 __asm__(
     ".text\n"
@@ -65,7 +66,8 @@ namespace errand::detail {
 namespace {
 
 // What a fresh stack begins with: the floating-point control of the first thread that adopted its stack, so that a
-// program's own default (flush to zero, say) holds in its tasks and one task's rounding mode does not leak into the next.
+// program's own default (flush to zero, say) holds in its tasks and one task's rounding mode does not leak into the
+// next.
 struct float_defaults {
   std::atomic<std::uint32_t> control;
   std::atomic<std::uint16_t> x87;

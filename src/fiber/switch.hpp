@@ -3,8 +3,9 @@
 // A stack, the context suspended on it, and the switch from one to another. It exists so that a task can block in any
 // function while its worker goes on elsewhere. The scheduler calls it; nothing here knows of tasks. A switch is a
 // jump: what the C++ ABI asks a call to preserve is preserved for each stack (registers, floating-point control, the
-// state of exceptions in flight); `errno` and the addresses of thread_locals are not, because the stack may be continued by
-// another thread. docs/decisions/0001-context-switch.md says why this is our own assembly; README.md says who may touch what.
+// state of exceptions in flight); `errno` and the addresses of thread_locals are not, because the stack may be
+// continued by another thread. docs/decisions/0001-context-switch.md says why this is our own assembly; README.md
+// says who may touch what.
 #pragma once
 
 #include <cstddef>
@@ -23,19 +24,20 @@ struct exception_state {
   unsigned int uncaught = 0;
 };
 
-// One stack and, while nobody runs on it, the context suspended there. A pooled stack's descriptor lies at the top of its own
-// memory, so that a suspended fiber touches one page. All fields are plain: whoever holds the stack owns them, and it is
-// handed on only after the switch away from it, through something that synchronises.
+// One stack and, while nobody runs on it, the context suspended there. A pooled stack's descriptor lies at the top of
+// its own memory, so that a suspended fiber touches one page. All fields are plain: whoever holds the stack owns
+// them, and it is handed on only after the switch away from it, through something that synchronises.
 struct alignas(64) stack {
-  // The suspended context; switch_stack() writes and reads it. The first cache line. The assembly knows the offsets of the first four.
-  void* sp = nullptr;          // where it continues
+  // The suspended context; switch_stack() writes and reads it. One cache line, and the assembly knows where the first
+  // four lie.
+  void* sp = nullptr;  // where it continues
   void* pc = nullptr;
-  void* frame = nullptr;       // rbp; x29
-  void* base = nullptr;        // rbx; x19: the registers that compilers keep for themselves in some functions
-  void* caught = nullptr;      // its exception_state
+  void* frame = nullptr;   // rbp; x29
+  void* base = nullptr;    // rbx; x19: which compilers keep for themselves in some functions
+  void* caught = nullptr;  // its exception_state
   unsigned int uncaught = 0;
-  std::uint32_t float_control = 0;        // mxcsr; fpcr
-  exception_state* thread_exceptions = nullptr;  // of the thread that runs here now; handed on at each switch
+  std::uint32_t float_control = 0;               // mxcsr; fpcr
+  exception_state* thread_exceptions = nullptr;  // of the thread that runs here now
   std::uint16_t x87_control = 0;
 
   stack* next = nullptr;       // a link for whoever owns the stack
@@ -49,11 +51,12 @@ struct alignas(64) stack {
 static_assert(offsetof(stack, pc) == 8 && offsetof(stack, frame) == 16 && offsetof(stack, base) == 24);
 static_assert(offsetof(stack, next) == 64, "the suspended context fills one cache line");
 
-// Makes the next switch to `fresh` begin entry(arg). Nobody may be running or suspended on it whose frames still matter.
+// Makes the next switch to `fresh` begin entry(arg). Nobody may be running or suspended on it whose frames still
+// matter.
 void prepare(stack& fresh, stack_entry entry) noexcept;
 
-// Makes `native` describe the calling thread's own stack, so that the thread can switch away from it and back.
-// The descriptor lives wherever the caller likes, for as long as the thread switches stacks. The caller must run on that
+// Makes `native` describe the calling thread's own stack, so that the thread can switch away from it and back. The
+// descriptor lives wherever the caller likes, for as long as the thread switches stacks. The caller must run on that
 // stack, and the thread must end on it.
 void adopt_thread_stack(stack& native) noexcept;
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The body of switch_stack(), part of fiber/switch.hpp and included by nothing else. It is inline for two reasons: the
-// compiler then saves only the registers it really holds something in, and each place that switches gets its own
-// branch history, so that the jump is predicted. No instruction pushes or pops, so a red zone below the stack pointer survives.
+// The body of switch_stack(), part of fiber/switch.hpp and included by nothing else. It is inline for two reasons:
+// the compiler then saves only the registers it really holds something in, and each place that switches gets its own
+// branch history, so that the jump is predicted. No instruction pushes or pops, so a red zone below the stack pointer
+// survives.
 #pragma once
 
 #include "fiber/switch.hpp"
@@ -30,7 +31,8 @@ void forget_frames(stack& unused) noexcept;
   std::uint64_t control;
   __asm__ volatile("mrs %0, fpcr" : "=r"(control));
   from.float_control = static_cast<std::uint32_t>(control);
-  if (from.float_control != to.float_control) [[unlikely]] {  // the value read is in a register: comparing is cheap here
+  // Here the value read is in a register, and comparing is cheap.
+  if (from.float_control != to.float_control) [[unlikely]] {
     __asm__ volatile("msr fpcr, %0" : : "r"(std::uint64_t{to.float_control}));
   }
 #endif
@@ -70,9 +72,9 @@ void forget_frames(stack& unused) noexcept;
 #endif
       : "+r"(passed), "+r"(leaving), "+r"(entering)
       :
-      : "rax", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory",
-        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-        "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)"
+      : "rax", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory", "xmm0", "xmm1", "xmm2",
+        "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+        "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)"
 #if defined(__AVX512F__)
         ,
         "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",
@@ -112,8 +114,9 @@ void forget_frames(stack& unused) noexcept;
 #endif
 }
 
-// Before the jump under the sanitizers. Inline, because ThreadSanitizer counts the calls and returns of each stack and would
-// see this function called on one and returned from on the other. Until the jump nothing instrumented may follow it.
+// Before the jump under the sanitizers. Inline, because ThreadSanitizer counts the calls and returns of each stack
+// and would see this function called on one and returned from on the other. Until the jump nothing instrumented may
+// follow it.
 [[gnu::always_inline]] inline void announce_switch(stack& from, stack& to, bool comes_back) noexcept {
   if constexpr (address_sanitizer) {
     if (comes_back) note_leak_root(from);

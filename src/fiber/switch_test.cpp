@@ -121,7 +121,7 @@ TEST_F(switching, suspended_fiber_continues_on_another_thread) {
 // on a fresh one, and whoever continues the blocked one abandons the loop that it left.
 struct hopping {
   stack* native;
-  stack* loop;        // runs the loop now
+  stack* loop;  // runs the loop now
   stack* blocked = nullptr;
   int hops = 0;
   int left;
@@ -141,7 +141,8 @@ void block(hopping& state) {
 
 void hopping_loop(void* arg) noexcept {
   auto& state = *static_cast<hopping*>(arg);
-  volatile char buffer[64];  // AddressSanitizer poisons its surroundings until the frame ends, which this one never does
+  // AddressSanitizer poisons the surroundings of an array until its frame ends, which this one never does.
+  volatile char buffer[64];
   for (auto& c : buffer) c = 1;
   if (state.blocked != nullptr) {
     stack* ours = state.loop;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The smallest thing that runs on a stack, for the tests of this module: a body that can suspend itself and be resumed by
-// any thread. The real one is the scheduler's task.
+// The smallest thing that runs on a stack, for the tests of this module: a body that can suspend itself and be
+// resumed by any thread. The real one is the scheduler's task.
 #pragma once
 
 #include <functional>

@@ -68,7 +68,9 @@ class deque {
     auto const* const buffer = buffer_.load(std::memory_order_relaxed);
     if (bottom <= top_.load(std::memory_order_relaxed)) return false;
     if (buffer->slot(bottom - 1).load(std::memory_order_relaxed) != expected) return false;
-    return pop() != nullptr;
+    if (!alone_) return pop() != nullptr;
+    bottom_.store(bottom - 1, std::memory_order_relaxed);
+    return true;
   }
 
   /// Anybody: the oldest; null if there is none or another thief was faster (`lost` then says so).

@@ -1,58 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // What comes to a pool from outside its workers: tasks that foreign threads start, fibers that foreign threads wake, tasks
-// that yield. First in, first out, under a small lock; workers take a batch at a time. Its count is the half of the
-// handshake with workers that fall asleep, (P1) in README.md.
+// that yield. First in, first out, under a small lock; workers take a batch at a time. Its count is one half of the
+// handshake with workers that fall asleep, (P1) in README.md. Why a lock: docs/decisions/0004-locked-inbox.md.
 #pragma once
 
 #include "base/lock.hpp"
 
 #include <errand/detail/record.hpp>
 
+#include <algorithm>
+#include <memory>
 #include <mutex>
 
 namespace errand::detail {
 
 class inbox {
  public:
-  /// Appends one; anybody may.
-  void push(runnable* r) noexcept {
-    r->next = nullptr;
+  static constexpr std::size_t most_taken = 64;
+
+  /// Appends one; anybody may. `tasks`: how many tasks are new to the pool by this (none for what is only made ready again).
+  /// Grows, never refuses; ends the program where there is no memory to grow.
+  void push(runnable* r, std::uint64_t tasks) noexcept {
     std::lock_guard const held{guard_};
-    *end_ = r;
-    end_ = &r->next;
+    auto const there = count_.load(std::memory_order_relaxed);
+    if (there == capacity_) grow();
+    slots_[(first_ + there) & (capacity_ - 1)] = r;
+    started_ += tasks;
     // (P1) seq_cst read-modify-write: before the look at who sleeps; pairs with (P2) in seems_empty().
     count_.fetch_add(1, std::memory_order_seq_cst);
   }
 
-  /// Takes a fair share for one of `workers`, linked by `next`, the oldest first; at most `most`. Null if there is nothing.
-  [[nodiscard]] runnable* take(std::size_t workers, std::size_t most) noexcept {
-    if (count_.load(std::memory_order_relaxed) == 0) return nullptr;
+  /// Takes a fair share for one of `workers`, the oldest first. Returns how many.
+  [[nodiscard]] std::size_t take(std::size_t workers, runnable* (&taken)[most_taken]) noexcept {
+    if (count_.load(std::memory_order_relaxed) == 0) return 0;
     std::lock_guard const held{guard_};
     auto const there = count_.load(std::memory_order_relaxed);
-    if (there == 0) return nullptr;
-    std::size_t share = there / workers + 1;
-    if (share > most) share = most;
-    if (share > there) share = there;
-    runnable* const first = first_;
-    runnable* last = first;
-    for (std::size_t i = 1; i < share; ++i) last = last->next;
-    first_ = last->next;
-    if (first_ == nullptr) end_ = &first_;
-    last->next = nullptr;
+    auto const share = std::min({there / workers + 1, there, most_taken});
+    for (std::size_t i = 0; i < share; ++i) taken[i] = slots_[(first_ + i) & (capacity_ - 1)];
+    first_ += share;
     count_.fetch_sub(share, std::memory_order_relaxed);
-    return first;
+    return share;
   }
 
   [[nodiscard]] bool seems_empty() const noexcept {
     return count_.load(std::memory_order_seq_cst) == 0;  // (P2)
   }
 
+  /// How many tasks have come in this way since the pool was made.
+  [[nodiscard]] std::uint64_t started() noexcept {
+    std::lock_guard const held{guard_};
+    return started_;
+  }
+
  private:
+  [[gnu::noinline]] void grow() noexcept {
+    auto larger = std::make_unique<runnable*[]>(2 * capacity_);
+    for (std::size_t i = 0; i < capacity_; ++i) larger[i] = slots_[(first_ + i) & (capacity_ - 1)];
+    slots_ = std::move(larger);
+    first_ = 0;
+    capacity_ *= 2;
+  }
+
   alignas(128) small_lock guard_;
-  runnable* first_ = nullptr;      // under guard_
-  runnable** end_ = &first_;       // under guard_: where the next one is linked
-  std::atomic<std::size_t> count_{0};  // written under guard_
+  // Under guard_: a ring of `capacity_` slots, a power of two.
+  std::size_t capacity_ = 256;
+  std::size_t first_ = 0;
+  std::unique_ptr<runnable*[]> slots_ = std::make_unique<runnable*[]>(capacity_);
+  std::uint64_t started_ = 0;
+  std::atomic<std::size_t> count_{0};  // written under guard_, read by anybody
 };
 
 }  // namespace errand::detail

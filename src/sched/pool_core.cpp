@@ -5,6 +5,7 @@
 #include "base/cpu_count.hpp"
 #include "fiber/overflow.hpp"
 #include "sched/exit.hpp"
+#include "sched/threads.hpp"
 #include "task/thread_state.hpp"
 #include "task/unobserved.hpp"
 
@@ -60,7 +61,7 @@ bool pool_core::all_ended() noexcept {
   std::lock_guard const held{sleep_guard_};
   // All sleep, and what they did they did before: their counters stand still and are visible by this lock.
   if (sleeping(idle_.load(std::memory_order_relaxed)) != size_ || has_work()) return false;
-  auto started = started_outside_.load(std::memory_order_relaxed);
+  auto started = inbox_.started();
   std::uint64_t ended = 0;
   for (auto const& w : workers()) {
     started += w.started();
@@ -153,9 +154,22 @@ bool pool_core::sleep(worker& w, bool was_searching) noexcept {
   return !closed_;
 }
 
-pool_core& default_pool() {
+namespace {
+
+constinit std::atomic<pool_core*> made_default_pool{nullptr};
+
+pool_core& make_default_pool() {
+  run_first_thread_hooks();
   static pool_core& the_pool = *new pool_core{default_worker_count()};  // leaked: no static destructor joins a thread
+  made_default_pool.store(&the_pool, std::memory_order_release);        // (D1) pairs with (D1)
   return the_pool;
+}
+
+}  // namespace
+
+pool_core& default_pool() {
+  auto* const made = made_default_pool.load(std::memory_order_acquire);  // (D1)
+  return made != nullptr ? *made : make_default_pool();
 }
 
 }  // namespace detail

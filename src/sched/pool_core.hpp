@@ -34,9 +34,6 @@ class pool_core {
     if (sleeping(idle) != 0 && searching(idle) == 0) wake_one();
   }
 
-  /// A task was given to the pool from outside its workers.
-  void count_started_outside() noexcept { started_outside_.fetch_add(1, std::memory_order_relaxed); }
-
   // ---- for its workers ----------------------------------------------------------------------------------------------
 
   /// running -> searching: at most half of the workers look for work at a time; false for the others, which sleep.
@@ -71,8 +68,6 @@ class pool_core {
   bool closing_ = false;                       // likewise: the destructor waits for the end of all tasks
   bool closed_ = false;                        // likewise: the workers are to leave
   std::atomic<std::uint32_t> settled_{0};      // what the destructor sleeps on
-
-  alignas(128) std::atomic<std::uint64_t> started_outside_{0};
 };
 
 }  // namespace errand::detail

@@ -50,8 +50,7 @@ void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
     w->work().push(&r);
     if (pool.size() == 1) return;  // nobody else to be told
   } else {
-    pool.count_started_outside();
-    pool.arrivals().push(&r);
+    pool.arrivals().push(&r, 1);
   }
   pool.notify();
 }

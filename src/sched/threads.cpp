@@ -4,8 +4,8 @@
 #include "base/check.hpp"
 
 #include <array>
+#include <atomic>
 #include <csignal>
-#include <mutex>
 #include <pthread.h>
 
 namespace errand::detail {
@@ -14,13 +14,6 @@ namespace {
 
 constinit std::array<void (*)() noexcept, 8> hooks{};
 constinit std::size_t hook_count = 0;
-
-void run_hooks_once() noexcept {
-  static std::once_flag done;
-  std::call_once(done, [] {
-    for (std::size_t i = 0; i < hook_count; ++i) hooks[i]();
-  });
-}
 
 // Faults belong to the thread that made them; everything else the program's own threads handle.
 sigset_t all_but_faults() noexcept {
@@ -37,8 +30,16 @@ void before_first_thread(void (*hook)() noexcept) noexcept {
   hooks[hook_count++] = hook;
 }
 
+void run_first_thread_hooks() noexcept {
+  // Tempting: a once_flag. Fails because a hook forks, and the child would inherit the flag as it is in the midst of the
+  // call. If two threads come here at once, it is too late for the hooks anyway.
+  static constinit std::atomic<bool> begun{false};
+  if (begun.load(std::memory_order_relaxed) || begun.exchange(true, std::memory_order_relaxed)) return;
+  for (std::size_t i = 0; i < hook_count; ++i) hooks[i]();
+}
+
 std::thread start_thread(std::string const& name, std::function<void()> body) {
-  run_hooks_once();
+  run_first_thread_hooks();
   sigset_t const blocked = all_but_faults();
   sigset_t before;
   pthread_sigmask(SIG_BLOCK, &blocked, &before);

@@ -35,6 +35,7 @@ class timekeeper {
   }
 
   void start() {
+    run_first_thread_hooks();
     static std::once_flag once;
     std::call_once(once, [this] { start_thread("errand/timer", [this] { run(); }).detach(); });
   }

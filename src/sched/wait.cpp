@@ -137,7 +137,7 @@ void make_ready(runnable& r, pool_core& home) noexcept {
   if (auto* const w = this_thread().as_worker; w != nullptr && &w->home() == &home)
     w->work().push(&r);
   else
-    home.arrivals().push(&r);
+    home.arrivals().push(&r, 0);
   home.notify();
 }
 
@@ -151,8 +151,8 @@ void check_no_self_wait(record const& r) {
 }
 
 void wait(record& r) {
-  check_no_self_wait(r);
   if (run_in_place(r)) return;
+  check_no_self_wait(r);
   wait_request q;
   q.awaited = &r;
   q.self = cancellable_task();

@@ -15,7 +15,6 @@ namespace {
 // Each so many rounds the loop takes from the other end first, so that work that arrives late is not starved by work
 // that keeps making more of itself. A prime, so that it falls in step with nothing; Go's scheduler uses the same.
 constexpr std::uint32_t fairness = 61;
-constexpr std::size_t most_arrivals = 64;   // taken at a time
 constexpr int search_rounds = 400;          // about 20 us on the machines seen: less than putting a thread to sleep and waking it
 
 }  // namespace
@@ -30,7 +29,9 @@ void worker::start(pool_core& home, unsigned index) {
 
 void worker::hand_over() {
   this_thread().as_worker = nullptr;
-  start_thread("errand/" + std::to_string(index_), [this] { run_thread(); }).detach();
+  count_ended();  // the task that runs here never returns, and a pool must not wait for it
+  thread_.detach();
+  thread_ = start_thread("errand/" + std::to_string(index_), [this] { run_thread(); });
 }
 
 void worker::run_thread() noexcept {
@@ -51,7 +52,7 @@ void worker::loop(void* parked) noexcept {
     auto& f = *static_cast<fiber_waiter*>(parked);
     if (f.reschedule) {
       pool_core& home = *f.home;
-      home.arrivals().push(&f);  // the last touch: another worker may have it already
+      home.arrivals().push(&f, 0);  // the last touch: another worker may have it already
       home.notify();
     } else if (!arm(f, *f.request)) {
       resume(f);
@@ -103,23 +104,18 @@ runnable* worker::find_work() noexcept {
 }
 
 runnable* worker::take_arrivals() noexcept {
-  runnable* const first = home_->arrivals().take(home_->size(), most_arrivals);
-  if (first == nullptr || first->next == nullptr) return first;
-  // The oldest is returned; the next oldest shall be popped next, so it is pushed last.
-  runnable* reversed = nullptr;
-  for (runnable* r = first->next; r != nullptr;) {
-    runnable* const next = r->next;
-    r->next = reversed;
-    reversed = r;
-    r = next;
+  runnable* taken[inbox::most_taken];
+  auto const count = home_->arrivals().take(home_->size(), taken);
+  if (count == 0) return nullptr;
+  if (count > 1) {
+    // The oldest is returned; the next oldest shall be popped next, so it is pushed last.
+    for (auto i = count - 1; i > 0; --i) {
+      __builtin_prefetch(taken[i], 1);  // it comes from another processor's cache
+      work_.push(taken[i]);
+    }
+    home_->notify();
   }
-  while (reversed != nullptr) {
-    runnable* const next = reversed->next;
-    work_.push(reversed);
-    reversed = next;
-  }
-  home_->notify();
-  return first;
+  return taken[0];
 }
 
 runnable* worker::steal_from_others() noexcept {

@@ -156,9 +156,10 @@ class [[nodiscard("dropping a future asks its task to stop and waits for it; kee
   }
 
   /// Lets the task go on by itself; it is finished before the program ends. An exception that leaves it is reported on
-  /// stderr. Leaves the future empty. Nothing if it was.
+  /// stderr. Leaves the future empty. Nothing if it was. Throws std::bad_alloc, and then still holds the task.
   void detach() {
-    if (record_ != nullptr) detail::detach(*std::exchange(record_, nullptr));
+    if (record_ != nullptr) detail::detach(*record_);
+    record_ = nullptr;
   }
 
  private:

@@ -12,14 +12,22 @@
 
 namespace errand::detail {
 
+template <class Member>
+struct member_of;
+template <class Member, class Class>
+struct member_of<Member Class::*> {
+  using type = Class;
+};
+
 template <class F, class... Args>
 constexpr decltype(auto) call(F&& f, Args&&... args) {
   if constexpr (std::is_member_pointer_v<std::decay_t<F>>) {
     return [&]<class Object, class... Rest>(Object&& object, Rest&&... rest) -> decltype(auto) {
       auto&& target = [&]() -> decltype(auto) {
-        if constexpr (requires { object.*f; })
+        using owner = typename member_of<std::decay_t<F>>::type;
+        if constexpr (std::is_base_of_v<owner, std::remove_cvref_t<Object>>)
           return std::forward<Object>(object);
-        else if constexpr (requires { (*object).*f; })
+        else if constexpr (requires { *object; })
           return *std::forward<Object>(object);
         else
           return (object.get());  // std::reference_wrapper

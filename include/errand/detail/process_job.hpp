@@ -77,6 +77,8 @@ struct process_job {
 // Starts the zygote unless it runs already. Throws std::runtime_error, with advice, if the
 // program has other threads by now, std::system_error if the kernel refuses.
 void start_zygote();
+// The same, and the thread that waits for the workers.
+void start_dispatcher();
 
 // Finds the functions and puts large arguments where the workers will read them. Throws, before anything is begun, what
 // start_zygote() throws, and std::runtime_error if a function lies in no module that the workers have.

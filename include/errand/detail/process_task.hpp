@@ -34,21 +34,22 @@ struct process_hook {
 template <class R, class F, class... Args>
 struct process_record final : result_record<R>, process_job, waiter {
   template <class... From>
-  process_record(std::source_location where, F f, From&&... args)
-      : result_record<R>{&act, sizeof(process_record), where}, arguments_{std::forward<From>(args)...} {
+  process_record(std::source_location from, F f, From&&... args)
+      : result_record<R>{&act, sizeof(process_record), from}, arguments_{std::forward<From>(args)...} {
     entry = &run_process_call<R, F, Args...>;
     name_callee(*this, f);
-    file = where.file_name();
-    line = where.line();
-    argument_size = std::apply([](auto const&... each) { return (std::size_t{0} + ... + sent_bytes(each)); }, arguments_);
+    file = from.file_name();
+    line = from.line();
+    argument_size =
+        std::apply([](auto const&... each) { return (std::size_t{0} + ... + sent_bytes(each)); }, arguments_);
     write_arguments = [](process_job const& job, std::byte* to) noexcept {
       byte_writer writer{to};
       std::apply([&](auto const&... each) { (writer.put(each), ...); },
                  static_cast<process_record const&>(job).arguments_);
     };
-    receive = [](process_job& job, std::byte const* from, std::size_t bytes) {
+    receive = [](process_job& job, std::byte const* reply, std::size_t bytes) {
       static_cast<process_record&>(job).set_value_from([&]() -> R {
-        if constexpr (!std::is_void_v<R>) return byte_reader{from, bytes}.get<R>();
+        if constexpr (!std::is_void_v<R>) return byte_reader{reply, bytes}.template get<R>();
       });
     };
     finished = [](process_job* job) noexcept {
@@ -76,9 +77,10 @@ struct process_record final : result_record<R>, process_job, waiter {
 template <class F, class... Args>
 auto start_in_process(std::source_location from, F&& f, Args&&... args) {
   using function = std::decay_t<F>;
-  static_assert(std::is_invocable_v<function, std::decay_t<Args>...>,
-                "errand: a function for another process is called with copies of these arguments, and cannot be. (It gets "
-                "no std::stop_token: a stop kills its process.)");
+  static_assert(
+      std::is_invocable_v<function, std::decay_t<Args>...>,
+      "errand: a function for another process is called with copies of these arguments, and cannot be. (It gets "
+      "no std::stop_token: a stop kills its process.)");
   using R = std::invoke_result_t<function, std::decay_t<Args>...>;
   check_process_call<R, function, std::decay_t<Args>...>();
   static_cast<void>(&process_hook<>::registered);
@@ -106,7 +108,8 @@ struct process_map {
   process_entry entry = nullptr;
   void (*target)() = nullptr;
   std::size_t (*argument_size)(process_map const& self, std::size_t first, std::size_t count) = nullptr;
-  void (*write_arguments)(process_map const& self, std::size_t first, std::size_t count, std::byte* to) noexcept = nullptr;
+  void (*write_arguments)(process_map const& self, std::size_t first, std::size_t count,
+                          std::byte* to) noexcept = nullptr;
   void (*receive)(process_map& self, std::size_t first, std::size_t count, std::byte const* from,
                   std::size_t bytes) = nullptr;
 };
@@ -133,7 +136,8 @@ class typed_process_map : public process_map {
       writer.put(n);
       for (std::size_t i = 0; i < n; ++i) writer.put<X>(at(self, from + i));
     };
-    receive = [](process_map& self, std::size_t from, std::size_t n, std::byte const* bytes, std::size_t size_of_bytes) {
+    receive = [](process_map& self, std::size_t from, std::size_t n, std::byte const* bytes,
+                 std::size_t size_of_bytes) {
       byte_reader reader{bytes, size_of_bytes};
       auto& results = static_cast<typed_process_map&>(self).results_;
       for (std::size_t i = 0; i < n; ++i) results[from + i].emplace(reader.get<R>());

@@ -22,7 +22,6 @@ struct rare_fields;
 /// Something a worker takes from a deque or an inbox and carries on: a task not yet begun, a parked fiber,
 /// a suspended coroutine. `run` may return on another thread than it was called on.
 struct runnable {
-  runnable* next = nullptr;
   void (*run)(runnable* self) noexcept = nullptr;
 };
 

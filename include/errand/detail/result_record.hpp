@@ -10,7 +10,6 @@
 #include <errand/detail/invoke.hpp>
 #include <errand/detail/record.hpp>
 
-#include <memory>
 #include <new>
 #include <type_traits>
 

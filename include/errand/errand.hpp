@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// All of errand. Each header by itself is smaller: task.hpp (async, future, coroutines), group.hpp (map, loops),
+// process.hpp (functions in other processes).
+#pragma once
+
+#include <errand/group.hpp>
+#include <errand/process.hpp>
+#include <errand/task.hpp>
