@@ -8,6 +8,7 @@
 
 #include <errand/detail/coroutine.hpp>
 #include <errand/detail/future.hpp>
+#include <errand/detail/unobserved.hpp>
 
 #include <string_view>
 
@@ -306,19 +307,7 @@ void sleep_until(std::chrono::time_point<Clock, Duration> const& at) {
 
 }  // namespace this_task
 
-// ---- errors nobody took, and the end of the program ------------------------------------------------------------------
-
-/// An exception that left a task and that nobody took.
-struct unobserved_error {
-  std::exception_ptr error;
-  std::string_view task;      // its name, or nothing
-  std::source_location from;  // the line that started it
-};
-using unobserved_error_handler = void (*)(unobserved_error const&);
-
-/// Replaces what happens to such errors, once for each: a line on stderr by default, which nullptr brings back. Returns the
-/// handler before. The handler runs wherever the last reference to the task is dropped; it must not throw.
-unobserved_error_handler set_unobserved_error_handler(unobserved_error_handler handler) noexcept;
+// ---- the end of the program ------------------------------------------------------------------------------------------
 
 /// For `return errand::finish();` in main: waits until all detached tasks have ended, at most ERRAND_EXIT_DEADLINE seconds
 /// (10), and says on stderr what was left. Returns 0, or 1 if a task was left or an error was never taken. The same wait

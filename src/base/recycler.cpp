@@ -101,6 +101,7 @@ struct give_all_back {
 }
 
 [[gnu::noinline]] void spill(std::size_t index) noexcept {
+  if (!cache.registered && !cache.ended) register_thread();
   auto& list = cache.lists[index];
   block* const first = list.head;
   block* last = first;

@@ -58,7 +58,7 @@ class runner final : public result_record<void> {
  private:
   static bool act(record* base, record_verb verb) noexcept {
     auto* const self = static_cast<runner*>(base);
-    if (verb == record_verb::run) self->take_shares();
+    if (verb == record_verb::run) self->take_shares();  // nothing is kept of body or result: drop has nothing to do
     if (verb == record_verb::destroy) {
       self->~runner();
       deallocate_record(self, sizeof(runner));
@@ -154,14 +154,19 @@ class runner final : public result_record<void> {
 
 void start_another(shared_loop& loop) noexcept {
   auto* const other = make_record<runner>(loop);
+  record* const current = std::exchange(this_thread().current, nullptr);
+  start_on(loop.where, *other);
+  this_thread().current = current;
+  // Into the list only now: the caller, who looks there, may let go of what it finds. It cannot have left, because it waits
+  // for us, who stand in the list already or are the caller itself.
+  bool failed;
   {
     std::lock_guard const held{loop.guard};
     other->next_to_join = loop.to_join;
     loop.to_join = other;
+    failed = loop.failed;
   }
-  record* const current = std::exchange(this_thread().current, nullptr);
-  start_on(loop.where, *other);
-  this_thread().current = current;
+  if (failed) stop_record(*other, false);
 }
 
 void fail_loop(shared_loop& loop, std::exception_ptr error) noexcept {
@@ -181,31 +186,39 @@ void fail_loop(shared_loop& loop, std::exception_ptr error) noexcept {
   }
 }
 
-// Waits for every runner; those that have not begun are not needed any more. A stop of the waiting task stops the loop.
-void join_all(shared_loop& loop) {
+// Waits for one runner; one that has not begun is not needed if nothing is left. A stop of the waiting task stops the loop.
+void join(shared_loop& loop, runner& r) noexcept {
+  bool nothing_left;
+  {
+    std::lock_guard const held{loop.guard};
+    nothing_left = loop.failed || (loop.next == loop.count && loop.shares == nullptr);
+  }
+  if (r.done() || (nothing_left && stop_unbegun(r))) return;
+  wait_request q;
+  q.awaited = &r;
+  q.self = cancellable_task();
+  if (q.self == nullptr || !stop_requested(*q.self)) block(q);
+  if (r.done()) return;
+  fail_loop(loop, nullptr);
+  wait_request to_the_end;
+  to_the_end.awaited = &r;
+  block(to_the_end);
+}
+
+// The list grows at its head while runners run, and stays whole until the last has ended: a failure must reach them all.
+void join_all(shared_loop& loop) noexcept {
+  runner* joined = nullptr;
   for (;;) {
-    runner* r;
+    runner* first;
     {
       std::lock_guard const held{loop.guard};
-      r = loop.to_join;
-      if (r == nullptr) return;
-      loop.to_join = r->next_to_join;
+      first = loop.to_join;
     }
-    if (!stop_unbegun(*r)) {
-      wait_request q;
-      q.awaited = r;
-      q.self = cancellable_task();
-      if (!r->done() && (q.self == nullptr || !stop_requested(*q.self))) block(q);
-      if (!r->done()) {
-        fail_loop(loop, nullptr);
-        stop_record(*r, false);
-        wait_request to_the_end;
-        to_the_end.awaited = r;
-        block(to_the_end);
-      }
-    }
-    release_handle(*r);
+    if (first == joined) break;
+    for (runner* r = first; r != joined; r = r->next_to_join) join(loop, *r);
+    joined = first;
   }
+  while (joined != nullptr) release_handle(*std::exchange(joined, joined->next_to_join));
 }
 
 }  // namespace

@@ -32,9 +32,8 @@ class deque {
     if (alone_)
       bottom_.store(bottom + 1, std::memory_order_relaxed);
     else
-      // (D1) release: publishes the slot; pairs with the load of bottom_ in steal(). seq_cst: before the look at who
-      // sleeps, (P1) in README.md.
-      bottom_.store(bottom + 1, std::memory_order_seq_cst);
+      // (D1) publishes the slot; pairs with the load of bottom_ in steal(). seq_cst: before the look at who sleeps, (P1).
+      bottom_.store(bottom + 1, std::memory_order_seq_cst);  // (D1)
   }
 
   /// Owner only: the newest, or null.

@@ -20,8 +20,10 @@ class inbox {
   static constexpr std::size_t most_taken = 64;
 
   /// Appends one; anybody may. `tasks`: how many tasks are new to the pool by this (none for what is only made ready again).
+  /// Returns what `and_then()` does, called before a worker can take it: as soon as one can, the pool may come to its end.
   /// Grows, never refuses; ends the program where there is no memory to grow.
-  void push(runnable* r, std::uint64_t tasks) noexcept {
+  template <class AndThen>
+  auto push(runnable* r, std::uint64_t tasks, AndThen and_then) noexcept {
     std::lock_guard const held{guard_};
     auto const there = count_.load(std::memory_order_relaxed);
     if (there == capacity_) grow();
@@ -29,6 +31,7 @@ class inbox {
     started_ += tasks;
     // (P1) seq_cst read-modify-write: before the look at who sleeps; pairs with (P2) in seems_empty().
     count_.fetch_add(1, std::memory_order_seq_cst);
+    return and_then();
   }
 
   /// Takes a fair share for one of `workers`, the oldest first. Returns how many.

@@ -58,10 +58,10 @@ pool_core::~pool_core() {
 }
 
 bool pool_core::all_ended() noexcept {
+  auto started = inbox_.started();  // what comes later wakes somebody, who says so when he falls asleep again
   std::lock_guard const held{sleep_guard_};
   // All sleep, and what they did they did before: their counters stand still and are visible by this lock.
   if (sleeping(idle_.load(std::memory_order_relaxed)) != size_ || has_work()) return false;
-  auto started = inbox_.started();
   std::uint64_t ended = 0;
   for (auto const& w : workers()) {
     started += w.started();
@@ -95,7 +95,7 @@ bool pool_core::begin_searching() noexcept {
 void pool_core::end_searching() noexcept {
   // (P3) seq_cst: whoever saw us searching and therefore woke nobody has pushed before this.
   auto const before = idle_.fetch_sub(one_searching, std::memory_order_seq_cst);
-  if (searching(before) == 1 && sleeping(before) != 0 && has_work()) wake_one();
+  if (searching(before) == 1 && sleeping(before) != 0 && has_work()) notify();
 }
 
 worker& pool_core::take_sleeper() noexcept {
@@ -107,18 +107,15 @@ worker& pool_core::take_sleeper() noexcept {
 }
 
 void pool_core::wake(worker& w) noexcept {
-  w.woken_.store(1, std::memory_order_release);  // (Z1) pairs with (Z1) in sleep()
-  futex_wake(&w.woken_);
+  auto* const word = &w.woken_;
+  word->store(1, std::memory_order_release);  // (Z1) pairs with (Z1) in sleep(). The pool may be gone after this:
+  futex_wake(word);                           // only the address is used
 }
 
-void pool_core::wake_one() noexcept {
-  worker* w;
-  {
-    std::lock_guard const held{sleep_guard_};
-    if (sleepers_ == nullptr || searching(idle_.load(std::memory_order_relaxed)) != 0) return;
-    w = &take_sleeper();
-  }
-  wake(*w);
+worker* pool_core::choose_sleeper() noexcept {
+  std::lock_guard const held{sleep_guard_};
+  if (sleepers_ == nullptr || searching(idle_.load(std::memory_order_relaxed)) != 0) return nullptr;
+  return &take_sleeper();
 }
 
 bool pool_core::sleep(worker& w, bool was_searching) noexcept {
@@ -146,7 +143,7 @@ bool pool_core::sleep(worker& w, bool was_searching) noexcept {
     }
     // Somebody has just woken us: the word is set or about to be.
   } else if (settling) {
-    settled_.fetch_add(1, std::memory_order_release);  // (E1) the destructor looks whether that was the last
+    settled_.fetch_add(1, std::memory_order_release);  // (E1) pairs with (E2): the destructor looks whether that was the last
     futex_wake(&settled_);
   }
   while (w.woken_.load(std::memory_order_acquire) == 0) futex_wait(w.woken_, 0);  // (Z1)

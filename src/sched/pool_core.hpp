@@ -26,12 +26,15 @@ class pool_core {
   [[nodiscard]] std::span<worker> workers() noexcept { return {workers_.get(), size_}; }
   [[nodiscard]] inbox& arrivals() noexcept { return inbox_; }
 
-  /// Somebody is there to do what has just been made visible in the inbox or a deque: wakes one sleeper, unless a worker
-  /// is looking for work already.
+  /// From outside its workers: into the inbox, and wakes a worker if need be. `tasks` as for the inbox. The pool may be gone
+  /// when this returns.
+  void push_from_outside(runnable& r, std::uint64_t tasks) noexcept {
+    worker* const w = inbox_.push(&r, tasks, [this] { return whom_to_wake(); });
+    if (w != nullptr) wake(*w);
+  }
+  /// By one of its workers, after it has pushed to its own deque.
   void notify() noexcept {
-    // (P1) seq_cst: after the push. Either we see the sleeper here or it sees the push there, (P2).
-    auto const idle = idle_.load(std::memory_order_seq_cst);
-    if (sleeping(idle) != 0 && searching(idle) == 0) wake_one();
+    if (worker* const w = whom_to_wake(); w != nullptr) wake(*w);
   }
 
   // ---- for its workers ----------------------------------------------------------------------------------------------
@@ -52,7 +55,13 @@ class pool_core {
   static constexpr std::uint64_t sleeping(std::uint64_t idle) noexcept { return idle & 0xffff'ffff; }
   static constexpr std::uint64_t searching(std::uint64_t idle) noexcept { return idle >> 32; }
 
-  void wake_one() noexcept;
+  // A sleeper, now counted as searching, if there is one and no worker is looking for work already; to be woken by wake().
+  [[nodiscard]] worker* whom_to_wake() noexcept {
+    // (P1) seq_cst: after the push. Either we see the sleeper here or it sees the push there, (P2).
+    auto const idle = idle_.load(std::memory_order_seq_cst);
+    return sleeping(idle) != 0 && searching(idle) == 0 ? choose_sleeper() : nullptr;
+  }
+  [[nodiscard]] worker* choose_sleeper() noexcept;
   [[nodiscard]] worker& take_sleeper() noexcept;  // under sleep_guard_, from a list that is not empty
   static void wake(worker& w) noexcept;
   [[nodiscard]] bool all_ended() noexcept;
@@ -63,7 +72,7 @@ class pool_core {
   inbox inbox_;
 
   alignas(128) std::atomic<std::uint64_t> idle_{0};  // changed under sleep_guard_ or by searchers
-  small_lock sleep_guard_;
+  small_lock sleep_guard_;                     // may be taken under the inbox's guard, not the other way round
   worker* sleepers_ = nullptr;                 // under sleep_guard_: the one that fell asleep last comes first
   bool closing_ = false;                       // likewise: the destructor waits for the end of all tasks
   bool closed_ = false;                        // likewise: the workers are to leave

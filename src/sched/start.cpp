@@ -27,9 +27,11 @@ class record_deadline final : public armed_deadline {
   timer_entry entry_;
 };
 
-// Name, deadline and outer token; the task may be stopped, unrun, before this returns. The record is destroyed if it throws.
-void apply(start_options const& options, record& r) {
+// Name, deadline and outer token. Meanwhile the record counts as begun, so that a stop by one of them leaves only its bit;
+// it takes effect at the end. False if the task was stopped so, unrun. The record is destroyed if this throws.
+bool apply(start_options const& options, record& r) {
   try {
+    r.state_.fetch_or(record_state::begun, std::memory_order_relaxed);
     auto& rare = rare_fields_of(r);
     rare.name = options.name;
     if (options.deadline != no_deadline) {
@@ -42,17 +44,19 @@ void apply(start_options const& options, record& r) {
     destroy(r);
     throw;
   }
+  // (B1) release: whoever begins or stops it from now on sees all of the above.
+  auto const before = r.state_.fetch_and(~record_state::begun, std::memory_order_acq_rel);
+  return (before & record_state::stop) == 0 || !stop_unbegun(r);
 }
 
 void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
   if (auto* const w = t.as_worker; w != nullptr && &w->home() == &pool) {
     w->count_started();
     w->work().push(&r);
-    if (pool.size() == 1) return;  // nobody else to be told
+    if (pool.size() != 1) pool.notify();
   } else {
-    pool.arrivals().push(&r, 1);
+    pool.push_from_outside(r, 1);
   }
-  pool.notify();
 }
 
 // The task's own flow of control, from begin to end, on the running stack.
@@ -70,37 +74,43 @@ void start_on(pool_core& pool, record& r) noexcept {
 }
 
 void start_on(pool_core& pool, record& r, start_options const& options) {
-  thread_state& t = this_thread();
   r.run = &run_queued_task;
   r.home_ = &pool;
-  adopt_child(r, t.current);
+  adopt_child(r, this_thread().current);
+  if (!apply(options, r)) return;
   r.state_.fetch_or(record_state::queued, std::memory_order_relaxed);
-  apply(options, r);
-  put_into(pool, r, t);
+  put_into(pool, r, this_thread());
+}
+
+// Begun already: the task's whole course on the running stack, for a coroutine up to its first suspension.
+static void run_here(record& r, record* outer) noexcept {
+  if (r.inplace_allowed_) {
+    begin_nested(r);
+  } else if (auto* const w = this_thread().as_worker; w != nullptr) {
+    // A coroutine may suspend and go on later: it is this pool's task, and keeps a reference to its parent like any other.
+    r.home_ = &w->home();
+    w->count_started();
+  }
+  this_thread().current = &r;
+  bool const ended = run_body(r);
+  this_thread().current = outer;
+  if (!ended) return;
+  bool const counted = r.home_ != nullptr;
+  complete(r);
+  if (counted) this_thread().as_worker->count_ended();
 }
 
 void start_in_place(record& r) noexcept {
   record* const outer = this_thread().current;
   adopt_child(r, outer);
-  // A coroutine may suspend and go on elsewhere: it keeps a reference to its parent like any other task.
-  if (r.inplace_allowed_) begin_nested(r);
   r.state_.fetch_or(record_state::begun, std::memory_order_relaxed);
-  this_thread().current = &r;
-  bool const ended = run_body(r);
-  this_thread().current = outer;
-  if (ended) complete(r);
+  run_here(r, outer);
 }
 
 void start_in_place(record& r, start_options const& options) {
   record* const outer = this_thread().current;
   adopt_child(r, outer);
-  apply(options, r);
-  if (!try_begin(r)) return;  // stopped by its deadline or its outer token, unrun
-  if (r.inplace_allowed_) begin_nested(r);
-  this_thread().current = &r;
-  bool const ended = run_body(r);
-  this_thread().current = outer;
-  if (ended) complete(r);
+  if (apply(options, r) && try_begin(r)) run_here(r, outer);
 }
 
 bool drop_if_stale(runnable& x) noexcept {
@@ -113,21 +123,25 @@ bool drop_if_stale(runnable& x) noexcept {
   return true;
 }
 
+// Mostly a stop keeps a task from beginning at all; one of its parent, or a deadline of a detached task, is found here.
+static bool stopped_before_it_began(record const& r) noexcept {
+  auto const s = r.state_.load(std::memory_order_relaxed);
+  if ((s & record_state::stop) != 0) return true;
+  if (r.parent_ == nullptr || (s & record_state::detached) != 0) return false;
+  auto const parents = r.parent_->state_.load(std::memory_order_acquire);  // (S1)
+  return (parents & (record_state::stop | record_state::done)) == record_state::stop;
+}
+
 void run_queued_task(runnable* x) noexcept {
   auto& r = static_cast<record&>(*x);
   if (!try_begin(r, record_state::queued)) {
     static_cast<void>(drop_if_stale(r));
     return;
   }
-  // A stop of the task itself would have kept it from beginning; one of its parent is found here.
-  record const* const parent = r.parent_;
-  bool const stopped = parent != nullptr && (r.state_.load(std::memory_order_relaxed) & record_state::detached) == 0 &&
-                       (parent->state_.load(std::memory_order_acquire) & (record_state::stop | record_state::done)) ==  // (S1)
-                           record_state::stop;
   bool ended = true;
-  if (stopped) {
+  if (stopped_before_it_began(r)) {
     r.stopped_ = true;
-    r.act_(&r, record_verb::drop_body);
+    r.act_(&r, record_verb::drop);
   } else {
     this_thread().current = &r;
     ended = run_body(r);
@@ -145,6 +159,7 @@ bool run_in_place(record& r) noexcept {
   // Only a task that the waiting one started, on a pool whose worker this is: so all that lies above it on the stack is what
   // waits for it anyway, and a stop of what lies above is a stop of it.
   if (w == nullptr || waiting == nullptr || r.home_ != &w->home() || r.parent_ != waiting || !r.inplace_allowed_) return false;
+  if ((waiting->state_.load(std::memory_order_relaxed) & record_state::stop) != 0) return false;  // it will throw instead
   constexpr std::size_t room = 96 * 1024;  // left to the child: beyond this depth it runs on a stack of its own
   if (stack_left(w->running_stack()) < room) return false;
 
@@ -179,6 +194,7 @@ bool run_in_place(record& r) noexcept {
 
 void complete_coroutine(record& r) noexcept {
   bool const counted = r.home_ != nullptr;
+  this_thread().current = nullptr;  // the record may go with its completion
   complete(r);
   if (counted) this_thread().as_worker->count_ended();
 }

@@ -135,10 +135,8 @@ void block(wait_request& q) {
 
 void make_ready(runnable& r, pool_core& home) noexcept {
   if (auto* const w = this_thread().as_worker; w != nullptr && &w->home() == &home)
-    w->work().push(&r);
-  else
-    home.arrivals().push(&r, 0);
-  home.notify();
+    return w->work().push(&r), home.notify();
+  home.push_from_outside(r, 0);
 }
 
 record* cancellable_task() {

@@ -28,8 +28,11 @@ void worker::start(pool_core& home, unsigned index) {
 }
 
 void worker::hand_over() {
-  this_thread().as_worker = nullptr;
-  count_ended();  // the task that runs here never returns, and a pool must not wait for it
+  thread_state& t = this_thread();
+  t.as_worker = nullptr;
+  // The tasks that run here never return, and a pool must not wait for them.
+  for (record const* r = t.current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr)
+    if (r->home_ == home_) count_ended();
   thread_.detach();
   thread_ = start_thread("errand/" + std::to_string(index_), [this] { run_thread(); });
 }
@@ -51,9 +54,7 @@ void worker::loop(void* parked) noexcept {
   if (parked != nullptr) {
     auto& f = *static_cast<fiber_waiter*>(parked);
     if (f.reschedule) {
-      pool_core& home = *f.home;
-      home.arrivals().push(&f, 0);  // the last touch: another worker may have it already
-      home.notify();
+      f.home->push_from_outside(f, 0);  // the last touch: another worker may have it already
     } else if (!arm(f, *f.request)) {
       resume(f);
     }
@@ -155,7 +156,7 @@ void worker::drop_stale_entries() noexcept {
   while (runnable* const r = work_.pop()) {
     if (!drop_if_stale(*r)) {
       work_.push(r);
-      return;
+      return home_->notify();  // for a moment it was not to be seen
     }
   }
   stale_ = 0;

@@ -46,9 +46,10 @@ void detach(record& r) {
     std::lock_guard const held{t.guard};
     t.running.insert(&r);
   }
-  // (R1) gives the handle up. If the task is done already, nobody will say that it has ended but us.
+  // (R1) gives the handle to the task itself, complete() lets go of it; unless the task is done already.
   auto const before = r.state_.fetch_or(record_state::detached, std::memory_order_acq_rel);
-  if ((before & record_state::done) != 0) detached_ended(r);
+  if ((before & record_state::done) == 0) return;
+  detached_ended(r);
   release_handle(r);
 }
 

@@ -38,7 +38,6 @@ rare_fields& rare_fields_of(record& r) {
 }
 
 void destroy(record& r) noexcept {
-  if (r.error_ && !r.observed_) report_unobserved(r);
   delete r.rare_.load(std::memory_order_relaxed);
   r.act_(&r, record_verb::destroy);
 }
@@ -80,26 +79,26 @@ void complete(record& r) noexcept {
     } else if ((before & record_state::hooked) == 0) {
       // (C1) release: the result is visible to whoever sees `done`. acquire: so is what the other holders did.
       after = (before | record_state::done) + owed;
-      if (r.state_.compare_exchange_weak(before, after, std::memory_order_acq_rel, std::memory_order_relaxed)) break;
+      if (r.state_.compare_exchange_weak(before, after, std::memory_order_acq_rel, std::memory_order_relaxed)) break;  // (C1)
       continue;
     } else if (r.state_.compare_exchange_weak(before, before | record_state::lock, std::memory_order_acquire,  // (K1)
                                               std::memory_order_relaxed)) {
-      if ((before & record_state::kin) != 0 && !unlinked) {
-        unlock_record(r);
-      } else {
-        to_wake = claim_all(std::exchange(r.waiters_, nullptr));
-        r.children_ = nullptr;  // they see `done` under our lock, and leave us alone
-        // (C1) and (K2) in one step: nothing of ours touches the record under its lock once `done` is seen.
-        auto const change = record_state::done - record_state::lock - record_state::hooked + owed;
-        after = r.state_.fetch_add(change, std::memory_order_acq_rel) + change;
-        break;
-      }
+      to_wake = claim_all(std::exchange(r.waiters_, nullptr));
+      r.children_ = nullptr;  // they see `done` under our lock, and leave us alone
+      // (C1) and (K2) in one step: nothing of ours touches the record under its lock once `done` is seen.
+      auto const change = record_state::done - record_state::lock - record_state::hooked + owed;
+      after = r.state_.fetch_add(change, std::memory_order_acq_rel) + change;  // (C1)
+      break;
     }
     before = r.state_.load(std::memory_order_relaxed);
   }
-  if ((after & record_state::detached) != 0) detached_ended(r);
-  // Last touch, unless somebody else still refers to it.
-  destroy_if_unreferenced(r, after);
+  // Last touch, unless the record is our own: of a detached task the handle is inherited by the task itself.
+  if ((after & record_state::detached) != 0) {
+    detached_ended(r);
+    release_handle(r);
+  } else {
+    destroy_if_unreferenced(r, after);
+  }
   if (parent != nullptr && !nested) unpin(*parent);
   while (to_wake != nullptr) {
     waiter* const next = to_wake->next;  // before the wake: the waiter may be gone after it
@@ -109,10 +108,15 @@ void complete(record& r) noexcept {
 }
 
 void release_handle(record& r) noexcept {
+  if (r.error_ && !std::exchange(r.observed_, true)) report_unobserved(r);
   // Nobody but us: the common case needs no read-modify-write.
   if (r.state_.load(std::memory_order_acquire) ==  // (R1)
       (record_state::handle | record_state::begun | record_state::done))
     return destroy(r);
+  // Others only look at the state: what is left of body and result goes with the handle, on its holder's thread, so that
+  // whoever happens to let go last runs no code of the user's.
+  r.act_(&r, record_verb::drop);
+  r.error_ = nullptr;
   auto const before = r.state_.fetch_and(~record_state::handle, std::memory_order_acq_rel);  // (R1)
   destroy_if_unreferenced(r, before & ~record_state::handle);
 }

@@ -32,9 +32,10 @@ void tell(record& r, record*& to_tell) noexcept {
   lock_record(r);
   if (auto* const rare = r.rare_.load(std::memory_order_acquire); rare != nullptr) source = rare->source;  // (F1)
   for (record* child = r.children_; child != nullptr; child = rare_of(*child).next_sibling) {
+    if ((child->state_.load(std::memory_order_relaxed) & record_state::detached) != 0) continue;
     // (S1) as in stop_record(). The child is alive: it leaves this list under our lock before it ends.
     auto const before = child->state_.fetch_or(record_state::stop, std::memory_order_seq_cst);
-    if ((before & (record_state::stop | record_state::detached)) != 0) continue;
+    if ((before & record_state::stop) != 0) continue;
     pin(*child);
     rare_of(*child).next_to_stop = to_tell;
     to_tell = child;
@@ -66,20 +67,21 @@ void stop_record(record& r, bool by_deadline) noexcept {
     // (S1) seq_cst: the bit before interrupt()'s look at who waits; pairs with (S1) in arm_interrupt().
   } while (!r.state_.compare_exchange_weak(before, before | bits, std::memory_order_seq_cst, std::memory_order_relaxed));
 
-  if (!stop_unbegun(r)) tell_all(r);
+  // The timekeeper must not run what a detached task captured: a worker will find the stop bit.
+  bool const leave_to_worker = by_deadline && (before & record_state::detached) != 0;
+  if (leave_to_worker || !stop_unbegun(r)) tell_all(r);
 }
 
 bool stop_unbegun(record& r) noexcept {
   if (!try_begin(r, 0, record_state::unrun)) return false;
-  r.stopped_ = true;
-  r.act_(&r, record_verb::drop_body);
+  r.stopped_ = true;  // what it captured goes with the handle
   complete(r);
   return true;
 }
 
 void request_stop(record& r) noexcept { stop_record(r, false); }
 
-bool stop_requested(record& self) {
+bool stop_requested(record& self) noexcept {
   if ((self.state_.load(std::memory_order_relaxed) & record_state::kin) == 0) link_to_ancestors(self);
   return (self.state_.load(std::memory_order_acquire) & record_state::stop) != 0;  // (S1)
 }
@@ -100,7 +102,7 @@ void disarm_interrupt(record& self, waiter& w) noexcept {
   while (!w.stopper_left.load(std::memory_order_acquire)) cpu_relax();  // (W2)
 }
 
-void link_to_ancestors(record& self) {
+void link_to_ancestors(record& self) noexcept {
   record* child = &self;
   record* locked = nullptr;      // `child`, from the second round on: it cannot end while we hold its lock
   record* to_tell = nullptr;     // the topmost one that has to hear of a stop from above
@@ -111,7 +113,9 @@ void link_to_ancestors(record& self) {
     auto& rare = rare_fields_of(*child);
     lock_record(*parent);
     bool const ended = (parent->state_.load(std::memory_order_relaxed) & record_state::done) != 0;
-    if (!ended) {
+    // Look again under the parent's lock: another child's flow may be linking the same record on its way up.
+    bool const linked = (child->state_.load(std::memory_order_relaxed) & record_state::kin) != 0;
+    if (!ended && !linked) {
       rare.next_sibling = parent->children_;
       rare.link_to_self = &parent->children_;
       if (parent->children_ != nullptr) rare_of(*parent->children_).link_to_self = &rare.next_sibling;

@@ -21,11 +21,12 @@ enum class claimant : std::uint8_t { nobody, completion, stop, deadline, itself 
 /// is, and with it the children that are linked to it. The caller holds a reference.
 void stop_record(record& r, bool by_deadline) noexcept;
 
-/// Ends a task that has not begun, unrun; false if it has. The caller holds a reference.
+/// Ends a task that has not begun, unrun; false if it has. What it captured is destroyed with its handle. The caller holds a
+/// reference.
 bool stop_unbegun(record& r) noexcept;
 
 /// Whether the running task `self` was asked to stop, or any task above it. By its own flow of control.
-[[nodiscard]] bool stop_requested(record& self);
+[[nodiscard]] bool stop_requested(record& self) noexcept;
 /// Throws operation_cancelled if so.
 void throw_if_stopped(record& self);
 
@@ -36,8 +37,8 @@ void throw_if_stopped(record& self);
 void disarm_interrupt(record& self, waiter& w) noexcept;
 
 /// Puts the task into its parent's list of children, and so upwards, so that a stop from above finds it. Once per task;
-/// afterwards its own stop bit says everything. Throws std::bad_alloc.
-void link_to_ancestors(record& self);
+/// afterwards its own stop bit says everything. Ends the program where there is no memory for the link.
+void link_to_ancestors(record& self) noexcept;
 /// Takes it out again, as it ends.
 void unlink_from_parent(record& self) noexcept;
 

@@ -4,12 +4,13 @@
 #include "base/check.hpp"
 #include "task/rare_fields.hpp"
 
-#include <errand/task.hpp>
+#include <errand/detail/unobserved.hpp>
 
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <cxxabi.h>
+#include <memory>
 #include <typeinfo>
 
 namespace errand {

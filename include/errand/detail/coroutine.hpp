@@ -240,9 +240,7 @@ struct coroutine_record final : result_record<T> {
       : result_record<T>{&act, sizeof(coroutine_record), from}, body_{std::forward<From>(make)} {
     this->inplace_allowed_ = false;
   }
-  ~coroutine_record() {
-    if ((this->state_.load(std::memory_order_relaxed) & record_state::begun) == 0) body_.~body_type();
-  }
+  ~coroutine_record() { drop_body(); }
 
  private:
   struct body_type {
@@ -260,8 +258,9 @@ struct coroutine_record final : result_record<T> {
     switch (verb) {
       case record_verb::run:
         return self->begin();
-      case record_verb::drop_body:
-        self->body_.~body_type();
+      case record_verb::drop:
+        self->drop_body();
+        self->drop_value();
         return true;
       case record_verb::destroy:
         self->~coroutine_record();
@@ -283,7 +282,7 @@ struct coroutine_record final : result_record<T> {
       this->error_ = std::current_exception();
     }
     if (!body_.frame) {
-      body_.~body_type();
+      drop_body();
       return true;
     }
     auto& p = body_.frame.promise();
@@ -291,16 +290,21 @@ struct coroutine_record final : result_record<T> {
     p.finish_task_ = [](promise_base& ended) noexcept {
       auto* self = static_cast<coroutine_record*>(ended.task_);
       run_into<T>(*self, [&ended]() -> T { return static_cast<promise<T>&>(ended).result_.take(); });
-      self->body_.~body_type();
+      self->drop_body();
       complete_coroutine(*self);
     };
     body_.frame.resume();
     return false;
   }
 
+  void drop_body() noexcept {
+    if (std::exchange(body_alive_, false)) body_.~body_type();
+  }
+
   union {
     body_type body_;
   };
+  bool body_alive_ = true;
 };
 
 }  // namespace detail

@@ -43,9 +43,11 @@ constexpr decltype(auto) call(F&& f, Args&&... args) {
 }
 
 /// Whether F, called with decayed copies of Args as rvalues, must be given a stop token first.
+/// A concept, so that the second question is not asked where the first is answered: a generic lambda's body need not
+/// compile with a token that it never gets.
 template <class F, class... Args>
-inline constexpr bool wants_stop_token = !std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...> &&
-                                         std::is_invocable_v<std::decay_t<F>, std::stop_token, std::decay_t<Args>...>;
+concept wants_stop_token = !std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...> &&
+                           std::is_invocable_v<std::decay_t<F>, std::stop_token, std::decay_t<Args>...>;
 
 template <class F, class... Args>
 concept startable = std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...> || wants_stop_token<F, Args...>;

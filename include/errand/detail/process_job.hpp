@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// module: process
 //
 // One job for a worker process, as both sides see it: `process_call` is what the job's
 // function finds in the worker, `process_job` is what the parent keeps until the job has

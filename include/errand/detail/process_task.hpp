@@ -64,6 +64,7 @@ struct process_record final : result_record<R>, process_job, waiter {
  private:
   static bool act(record* base, record_verb verb) noexcept {
     auto* const self = static_cast<process_record*>(base);
+    if (verb == record_verb::drop) self->drop_value();
     if (verb == record_verb::destroy) {
       self->~process_record();
       deallocate_record(self, sizeof(process_record));

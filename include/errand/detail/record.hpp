@@ -50,9 +50,9 @@ struct wait_request {
 
 /// What is asked of a record whose type only its maker knows.
 enum class record_verb : std::uint8_t {
-  run,        // call the body, keep its result or exception, destroy the body
-  drop_body,  // the task was stopped before it began: destroy the body unrun
-  destroy,    // destroy what is left and give the memory back
+  run,      // call the body, keep its result or exception, destroy the body
+  drop,     // nobody will run it or look at it: destroy whatever is left of body and result
+  destroy,  // destroy what is left of all, and give the memory back
 };
 
 /// Bits of record::state. Their legal transitions: src/task/README.md.
@@ -139,7 +139,7 @@ bool wait_until(record& r, std::int64_t deadline);
 void request_stop(record& r) noexcept;
 /// Stops, joins and lets go: what the destructor of a future does.
 void drop(record& r) noexcept;
-/// Lets go of a record that is done.
+/// Lets go of a record that is done, with the result that nobody else could take.
 void release_handle(record& r) noexcept;
 /// Lets go of one that may be running: it becomes its own owner, drained at exit.
 void detach(record& r);

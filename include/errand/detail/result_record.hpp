@@ -26,8 +26,10 @@ using stored = std::conditional_t<std::is_void_v<T>, unit,
 template <class T>
 struct result_record : record {
   result_record(act_function act, std::uint32_t size, std::source_location from) noexcept : record{act, size, from} {}
-  ~result_record() {
-    if (has_value_) value_.~stored_type();
+  ~result_record() { drop_value(); }
+
+  void drop_value() noexcept {
+    if (std::exchange(has_value_, false)) value_.~stored_type();
   }
 
   /// Builds the result from what `make()` returns, in its place: it need be neither movable nor assignable.
@@ -77,9 +79,7 @@ struct function_record final : result_record<T> {
   function_record(std::source_location from, Callable&& f, From&&... args)
       : result_record<T>{&act, sizeof(function_record), from},
         body_{std::forward<Callable>(f), std::tuple<Args...>(std::forward<From>(args)...)} {}
-  ~function_record() {
-    if ((this->state_.load(std::memory_order_relaxed) & record_state::begun) == 0) body_.~body_type();
-  }
+  ~function_record() { drop_body(); }
 
  private:
   struct body_type {
@@ -101,9 +101,11 @@ struct function_record final : result_record<T> {
               },
               self->body_.arguments);
         });
-        [[fallthrough]];
-      case record_verb::drop_body:
-        self->body_.~body_type();
+        self->drop_body();
+        return true;
+      case record_verb::drop:
+        self->drop_body();
+        self->drop_value();
         return true;
       case record_verb::destroy:
         self->~function_record();
@@ -113,9 +115,14 @@ struct function_record final : result_record<T> {
     return true;
   }
 
+  void drop_body() noexcept {
+    if (std::exchange(body_alive_, false)) body_.~body_type();
+  }
+
   union {
     body_type body_;
   };
+  bool body_alive_ = true;
 };
 
 /// Gives a record's memory back if what is built in it throws.

@@ -42,8 +42,13 @@ template <class Rep, class Period>
 }
 template <class Clock, class Duration>
 [[nodiscard]] std::int64_t deadline_of(std::chrono::time_point<Clock, Duration> const& at) {
-  if (at == std::chrono::time_point<Clock, Duration>::max()) return INT64_MAX;
-  return deadline_of(at - Clock::now());
+  // The difference in floating point first: the subtraction of far away points overflows.
+  using wide = std::chrono::duration<long double, std::nano>;
+  auto const current = Clock::now();
+  auto const far = wide{at.time_since_epoch()} - wide{current.time_since_epoch()};
+  constexpr long double century = 3.2e18L;  // beyond it, to the nanosecond does not matter
+  if (far.count() > century || far.count() < -century) return deadline_after(saturated_nanoseconds(far));
+  return deadline_of(at - current);
 }
 
 }  // namespace detail

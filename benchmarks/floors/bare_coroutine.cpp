@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The floor of coroutines: the smallest lazy task that C++20 allows, with a frame from operator new and symmetric transfer,
+// and neither errors, stops nor threads.
+#include "system_state.hpp"
+#include "who_ran.hpp"
+
+#include <coroutine>
+#include <exception>
+#include <utility>
+#include <vector>
+
+namespace microbench {
+
+namespace {
+
+class bare_task {
+ public:
+  struct promise_type {
+    std::coroutine_handle<> awaited_by = std::noop_coroutine();
+    std::size_t value = 0;
+
+    bare_task get_return_object() { return bare_task{handle::from_promise(*this)}; }
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    auto final_suspend() const noexcept {
+      struct to_awaiter {
+        bool await_ready() const noexcept { return false; }
+        std::coroutine_handle<> await_suspend(handle h) const noexcept { return h.promise().awaited_by; }
+        void await_resume() const noexcept {}
+      };
+      return to_awaiter{};
+    }
+    void return_value(std::size_t v) noexcept { value = v; }
+    void unhandled_exception() const noexcept { std::terminate(); }
+  };
+  using handle = std::coroutine_handle<promise_type>;
+
+  bare_task(bare_task&& other) noexcept : frame_{std::exchange(other.frame_, nullptr)} {}
+  bare_task& operator=(bare_task&&) = delete;
+  ~bare_task() {
+    if (frame_) frame_.destroy();
+  }
+
+  bool await_ready() const noexcept { return false; }
+  std::coroutine_handle<> await_suspend(std::coroutine_handle<> by) const noexcept {
+    frame_.promise().awaited_by = by;
+    return frame_;
+  }
+  std::size_t await_resume() const noexcept { return frame_.promise().value; }
+  void resume() const { frame_.resume(); }
+
+ private:
+  explicit bare_task(handle frame) : frame_{frame} {}
+  handle frame_;
+};
+
+[[gnu::noinline]] bare_task successor(std::size_t n) { co_return n + 1; }
+
+bare_task call_children(std::size_t count) {
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto child = successor(n);
+    n = co_await child;
+  }
+  co_return n;
+}
+
+repetition call(settings const& s) {
+  return [n = s.times(2'000'000)] {
+    auto const caller = call_children(n);
+    auto const begin = now_ns();
+    caller.resume();
+    auto const end = now_ns();
+    require(caller.await_resume() == n, "a child coroutine did not run");
+    return sample{ns_each(begin, end, n)};
+  };
+}
+
+bare_task wait_once() {
+  co_await std::suspend_always{};
+  co_return 1;
+}
+
+// Memory of a suspended coroutine, and its handle in a vector: what any runtime adds to.
+repetition weigh(settings const& s) {
+  return [n = s.times(100'000)] {
+    std::vector<bare_task> all;
+    all.reserve(n);
+    auto const before = resident_bytes();
+    auto const begin = now_ns();
+    for (std::size_t i = 0; i < n; ++i) {
+      all.push_back(wait_once());
+      all.back().resume();
+    }
+    auto const most = resident_bytes();
+    std::size_t ended = 0;
+    for (auto const& t : all) {
+      t.resume();
+      ended += t.await_resume();
+    }
+    auto const end = now_ns();
+    require(ended == n, "a coroutine did not end");
+    return sample{(most - before) / static_cast<double>(n),
+                  {{"most waiting", static_cast<double>(n)}, {"ns each", ns_each(begin, end, n)}}};
+  };
+}
+
+add const child{"co-await-child", role::floor, "bare coroutine", &call};
+add const child_of_pool{"co-await-async", role::floor, "bare coroutine", &call};
+add const memory{"suspended-memory", role::floor, "bare coroutine", &weigh, place::own_process};
+
+}  // namespace
+
+}  // namespace microbench

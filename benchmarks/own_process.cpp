@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "own_process.hpp"
+
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+#include <system_error>
+
+extern char** environ;
+
+namespace microbench {
+
+namespace {
+
+[[noreturn]] void throw_system(int error, char const* what) {
+  throw std::system_error{error, std::generic_category(), what};
+}
+
+// Starts this program with `arguments` and returns all that it writes to its standard output, and its exit status.
+std::string output_of(std::vector<std::string> arguments, int& status) {
+  int ends[2];
+  if (::pipe(ends) != 0) throw_system(errno, "pipe for a repetition in its own process");
+  ::posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  ::posix_spawn_file_actions_addclose(&actions, ends[0]);
+  ::posix_spawn_file_actions_addclose(&actions, ends[1]);
+  std::vector<char*> argv;
+  for (auto& a : arguments) argv.push_back(a.data());
+  argv.push_back(nullptr);
+  ::pid_t child = 0;
+  int const error = ::posix_spawn(&child, "/proc/self/exe", &actions, nullptr, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::close(ends[1]);
+  if (error != 0) {
+    ::close(ends[0]);
+    throw_system(error, "starting /proc/self/exe for a repetition in its own process");
+  }
+  std::string all;
+  char buffer[4096];
+  for (;;) {
+    ::ssize_t const got = ::read(ends[0], buffer, sizeof buffer);
+    if (got > 0) all.append(buffer, static_cast<std::size_t>(got));
+    if (got == 0 || (got < 0 && errno != EINTR)) break;
+  }
+  ::close(ends[0]);
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return all;
+}
+
+}  // namespace
+
+// The text between the two: the cost, then a line "value name" for each fact; or "wrong" and why.
+sample repeat_in_own_process(subject const& who, settings const& how) {
+  int status = 0;
+  std::vector<std::string> arguments{"errand-microbench",        "--repeat", who.row, who.name, "--workers",
+                                     std::to_string(how.workers)};
+  if (how.quick) arguments.emplace_back("--quick");
+  std::istringstream lines{output_of(std::move(arguments), status)};
+  std::string line;
+  std::getline(lines, line);
+  if (WIFSIGNALED(status)) throw wrong_result{"its process died of signal " + std::to_string(WTERMSIG(status))};
+  if (line == "wrong" && std::getline(lines, line)) throw wrong_result{line};
+  if (status != 0) throw wrong_result{"its process ended with status " + std::to_string(WEXITSTATUS(status))};
+  sample s;
+  s.cost = std::strtod(line.c_str(), nullptr);
+  while (std::getline(lines, line)) {
+    char* name = nullptr;
+    double const value = std::strtod(line.c_str(), &name);
+    if (*name == ' ') s.facts.push_back({name + 1, value});
+  }
+  return s;
+}
+
+int repeat_for_parent(std::string const& row, std::string const& name, settings const& how) {
+  for (auto const* s : subjects_of(row)) {
+    if (s->name != name) continue;
+    try {
+      sample const got = s->begin(how)();
+      std::printf("%.17g\n", got.cost);
+      for (auto const& f : got.facts) std::printf("%.17g %s\n", f.value, f.name.c_str());
+      return 0;
+    } catch (std::exception const& e) {
+      std::printf("wrong\n%s\n", e.what());
+      return 2;
+    }
+  }
+  std::fprintf(stderr, "errand-microbench: row %s has no %s\n", row.c_str(), name.c_str());
+  return 2;
+}
+
+}  // namespace microbench

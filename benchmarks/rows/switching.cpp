@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Leaving a task and coming back to it: yield, and a wait that really waits.
+#include "alternation.hpp"
+#include "chain.hpp"
+
+#include "fiber/stack.hpp"
+
+#include <errand/task.hpp>
+
+#include <memory>
+#include <vector>
+
+namespace microbench {
+
+namespace {
+
+using future = errand::future<void>;
+
+repetition yield_to_each_other(settings const& s) {
+  auto pool = std::make_shared<errand::pool>(1U);
+  return [pool, n = s.times(500'000)] {
+    alternation turns{n};
+    auto one = errand::async(*pool, [&] { turns.take_turns(1, [] { errand::this_task::yield(); }); });
+    auto two = errand::async(*pool, [&] { turns.take_turns(2, [] { errand::this_task::yield(); }); });
+    one.get();
+    two.get();
+    return turns.result();
+  };
+}
+
+void wait_as_fiber(chain& c, future before) {
+  ++c.waiting;
+  before.get();
+  ++c.ended;
+}
+errand::task<void> wait_as_coroutine(chain& c, future before) {
+  ++c.waiting;
+  co_await before;
+  ++c.ended;
+}
+
+// Starts the chain with its first task, joins it with its last.
+template <class Wait>
+void run_chain(errand::pool& pool, std::size_t length, chain& c, Wait wait) {
+  future last = errand::async(pool, [&c] {
+    while (!c.all_wait()) errand::this_task::yield();
+  });
+  for (std::size_t i = 1; i < length; ++i) last = errand::async(pool, wait, std::ref(c), std::move(last));
+  last.get();
+  require(c.ended == c.expected, "a task of the chain never ended");
+}
+
+// All tasks of a length are started from the main thread, so that the time of their start is part of the cost.
+template <class Wait>
+repetition suspend_once(
+    settings const& s, Wait wait, void (*before)() = [] {}) {
+  auto pool = std::make_shared<errand::pool>(1U);
+  return [=, n = s.quick ? std::size_t{100} : std::size_t{1000}] {
+    before();
+    chain c{n};
+    auto const begin = now_ns();
+    run_chain(*pool, n, c, wait);
+    return sample{ns_each(begin, now_ns(), n), {{"most waiting", static_cast<double>(c.waiting)}}};
+  };
+}
+
+// In a process of its own, whose memory nobody else has used and given back.
+template <class Wait>
+repetition weigh(std::size_t length, Wait wait) {
+  return [=] {
+    errand::pool pool{1};
+    errand::async(pool, empty_task).get();
+    chain c{length};
+    c.weigh = true;
+    auto const before = resident_bytes();
+    auto const begin = now_ns();
+    run_chain(pool, length, c, wait);
+    auto const end = now_ns();
+    return sample{(c.resident - before) / static_cast<double>(length),
+                  {{"most waiting", static_cast<double>(c.waiting)}, {"ns each", ns_each(begin, end, length)}}};
+  };
+}
+
+add const yield{"yield", role::ours, "errand", &yield_to_each_other};
+
+add const fibers{"suspend-once", role::ours, "errand, fibers",
+                 [](settings const& s) { return suspend_once(s, &wait_as_fiber); }};
+add const cold_fibers{"suspend-once", role::ours, "errand, fibers on cold stacks", [](settings const& s) {
+                        return suspend_once(s, &wait_as_fiber, [] { errand::detail::trim_stacks(); });
+                      }};
+add const coroutines{"suspend-once", role::ours, "errand, coroutines",
+                     [](settings const& s) { return suspend_once(s, &wait_as_coroutine); }};
+
+add const coroutine_memory{"suspended-memory", role::ours, "errand, 100 000 coroutines",
+                           [](settings const& s) { return weigh(s.times(100'000), &wait_as_coroutine); },
+                           place::own_process};
+add const fiber_memory{"suspended-memory", role::ours, "errand, 10 000 fibers",
+                       [](settings const& s) { return weigh(s.times(10'000), &wait_as_fiber); }, place::own_process};
+
+}  // namespace
+
+}  // namespace microbench

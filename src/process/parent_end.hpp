@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The parent's side of one worker's channel: sends jobs, takes replies, takes jobs back. Only the dispatcher uses it,
+// under its lock. It believes nothing that it finds in the shared memory: what makes no sense is reported as
+// `corrupt`, and the dispatcher has the worker killed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "process/channel.hpp"
+
+namespace errand::detail {
+
+struct process_job;
+
+class parent_end {
+ public:
+  parent_end(int shared_fd, unsigned slot) : channel_(shared_fd, slot, channel::after_fork::inherit) {}
+
+  // For the next worker in this slot, before it is forked. Nobody else may have the slot mapped.
+  void reset(std::uint64_t large_slot) noexcept;
+
+  // Writes the job into the ring, rings the worker's bell if it sleeps, notes the position in the job.
+  // False if there is no room.
+  bool try_send(process_job& job, bool want_bell) noexcept;
+
+  // sent -> recalled. False if the worker has begun it.
+  bool try_recall(process_job const& job) noexcept;
+  // Of a worker that is dead: whether it had begun this job.
+  bool was_begun(process_job const& job) const noexcept;
+
+  enum class look : unsigned char { nothing, reply, corrupt };
+  struct reply {
+    std::uint64_t id;
+    bool throws;
+    std::byte const* data;  // in the ring, null if it lies elsewhere
+    std::uint64_t size;
+    std::uint64_t place;  // in the shared file, if it is not in the ring
+  };
+  // The oldest reply not yet popped.
+  look peek(reply& found) noexcept;
+  void pop() noexcept;
+
+  // Whether the worker is to ring the parent's bell after its next reply. (B1) seq_cst: this store, then a look at the
+  // replies; pairs with (B2) in worker_end: a reply, then a look at this word. One of the two sees the other.
+  void want_bell(bool wanted) noexcept { channel_.control().bell_wanted.store(wanted ? 1 : 0); }
+  // A hint: whether the worker may look for its next job for a while before it sleeps.
+  void let_spin(bool allowed) noexcept;
+
+ private:
+  channel channel_;
+  std::uint64_t request_tail_ = 0;
+  std::uint64_t request_head_ = 0;  // the last believed value of the worker's
+  std::uint64_t reply_head_ = 0;
+  std::uint32_t reply_bytes_ = 0;  // of the reply that peek() found
+  bool may_spin_ = false;
+};
+
+}  // namespace errand::detail

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// async(processes, …) and map(processes, …): futures, stops, maps. What lies below has its tests in dispatcher_test.cpp.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <errand/process.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <list>
+#include <string>
+#include <vector>
+
+#include "process/test_jobs.hpp"
+
+namespace errand {
+namespace {
+
+int add(int a, int b) { return a + b; }
+std::string repeat(std::string text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
+int five(int a, int b, int c, int d, int e) { return a + b + c + d + e; }
+
+// Counters that the tests and the workers share: made before main, so before the zygote.
+std::array<std::atomic<int>, 64>& counters = *static_cast<std::array<std::atomic<int>, 64>*>(::mmap(
+    nullptr, sizeof(std::array<std::atomic<int>, 64>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+
+void run_for_ever(int counter) {
+  counters[static_cast<std::size_t>(counter)].store(1);
+  for (;;) ::pause();
+}
+void wait_for_counter(int counter) {
+  while (counters[static_cast<std::size_t>(counter)].load() == 0) ::usleep(100);
+}
+
+class process_face_test : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (auto& c : counters) c.store(0);
+  }
+};
+
+TEST_F(process_face_test, async_returns_the_result_of_a_function_that_ran_elsewhere) {
+  auto sum = async(processes, add, 2, 3);
+  EXPECT_EQ(sum.get(), 5);
+  EXPECT_EQ(async(processes, repeat, std::string{"ab"}, 3).get(), "ababab");
+  EXPECT_NE(async(processes, [] { return ::getpid(); }).get(), ::getpid());
+  EXPECT_EQ(async(processes, five, 1, 2, 3, 4, 5).get(), 15);
+  async(processes, [] {}).get();
+}
+
+TEST_F(process_face_test, get_rethrows_what_the_function_threw) {
+  auto failing = async(
+      processes, [](int n) -> int { throw std::out_of_range{"no " + std::to_string(n)}; }, 7);
+  try {
+    failing.get();
+    FAIL() << "nothing was thrown";
+  } catch (std::out_of_range const& e) {
+    EXPECT_STREQ(e.what(), "no 7");
+  }
+}
+
+TEST_F(process_face_test, a_crash_names_the_line_that_started_the_task) {
+  auto crashing = async(processes, [] { ::kill(::getpid(), SIGKILL); });
+  try {
+    crashing.get();
+    FAIL() << "nothing was thrown";
+  } catch (process_died const& died) {
+    EXPECT_EQ(died.signal(), SIGKILL);
+    EXPECT_NE(std::string{died.what()}.find("process_test.cpp:"), std::string::npos) << died.what();
+    EXPECT_NE(std::string{died.what()}.find("killed by signal 9 (Killed)"), std::string::npos) << died.what();
+  }
+}
+
+TEST_F(process_face_test, exit_in_a_task_ends_its_process_only) {
+  try {
+    async(processes, [] { ::_exit(3); }).get();
+    FAIL() << "nothing was thrown";
+  } catch (process_died const& died) {
+    EXPECT_EQ(died.status(), 3);
+    EXPECT_NE(std::string{died.what()}.find("exited with status 3"), std::string::npos) << died.what();
+  }
+}
+
+TEST_F(process_face_test, request_stop_kills_the_process_of_a_running_task) {
+  auto endless = async(processes, run_for_ever, 0);
+  wait_for_counter(0);
+  endless.request_stop();
+  EXPECT_THROW(endless.get(), operation_cancelled);
+  EXPECT_EQ(async(processes, add, 1, 1).get(), 2);
+}
+
+TEST_F(process_face_test, dropping_the_future_kills_and_joins) {
+  {
+    auto endless = async(processes, run_for_ever, 0);
+    wait_for_counter(0);
+  }
+  EXPECT_EQ(async(processes, add, 1, 1).get(), 2);
+}
+
+TEST_F(process_face_test, a_stop_at_once_leaves_either_no_trace_or_the_value) {
+  for (int i = 0; i < 200; ++i) {
+    auto quick = async(processes, add, i, 1);
+    quick.request_stop();
+    auto const outcome = quick.result();
+    EXPECT_TRUE(outcome.has_value() || outcome.stopped());
+  }
+}
+
+TEST_F(process_face_test, a_task_on_the_pool_may_wait_for_one_in_a_process) {
+  auto outer = async([] { return async(processes, add, 20, 3).get(); });
+  EXPECT_EQ(outer.get(), 23);
+}
+
+TEST_F(process_face_test, a_stop_of_the_task_above_kills_the_process_below) {
+  auto outer = async([] { async(processes, run_for_ever, 0).get(); });
+  wait_for_counter(0);
+  outer.request_stop();
+  EXPECT_THROW(outer.get(), operation_cancelled);
+}
+
+TEST_F(process_face_test, a_coroutine_may_wait_for_a_process) {
+  auto coroutine = [](int n) -> task<int> { co_return co_await async(processes, add, n, 1) + 1; };
+  EXPECT_EQ(async(coroutine(1)).get(), 3);
+}
+
+TEST_F(process_face_test, a_detached_task_still_runs) {
+  async(processes, [] { counters[0].store(1); }).detach();
+  wait_for_counter(0);
+}
+
+TEST_F(process_face_test, a_task_in_a_process_may_use_threads_and_processes) {
+  EXPECT_EQ(async(processes, [] { return async(add, 1, 2).get(); }).get(), 3);
+  EXPECT_EQ(async(processes,
+                  [] {
+                    detail::start_zygote();
+                    return async(processes, add, 1, 2).get();
+                  })
+                .get(),
+            3);
+}
+
+TEST_F(process_face_test, map_gathers_in_input_order) {
+  std::vector<int> numbers;
+  for (int i = 0; i < 20'000; ++i) numbers.push_back(i);
+  auto const squares = map(processes, numbers, [](int n) { return n * n; });
+  ASSERT_EQ(squares.size(), numbers.size());
+  for (int i = 0; i < 20'000; ++i) ASSERT_EQ(squares[static_cast<std::size_t>(i)], i * i);
+}
+
+TEST_F(process_face_test, map_takes_any_range_and_strings_and_bools) {
+  EXPECT_TRUE(map(processes, std::vector<int>{}, [](int n) { return n; }).empty());
+  EXPECT_EQ(map(processes, std::list<std::string>{"a", "bb"}, [](std::string s) { return s + "!"; }),
+            (std::vector<std::string>{"a!", "bb!"}));
+  EXPECT_EQ(map(processes, std::vector<bool>{true, false, true}, [](bool b) { return !b; }),
+            (std::vector<bool>{false, true, false}));
+  int const raw[] = {3, 1};
+  EXPECT_EQ(map(processes, raw, [](int n) { return n + 0.5; }), (std::vector<double>{3.5, 1.5}));
+}
+
+TEST_F(process_face_test, long_elements_of_map_are_dealt_one_by_one) {
+  if (detail::process_worker_count() < 2) GTEST_SKIP() << "needs two workers";
+  // Each of the first two waits for the other to begin: in one worker they would wait for ever.
+  std::vector<int> const elements{0, 1, 2, 3};
+  auto const seen = map(processes, elements, [](int n) {
+    counters[static_cast<std::size_t>(n)].store(1);
+    if (n < 2) wait_for_counter(1 - n);
+    return n;
+  });
+  EXPECT_EQ(seen, elements);
+}
+
+TEST_F(process_face_test, the_first_failure_of_map_stops_the_rest_and_is_rethrown) {
+  std::vector<int> const elements{0, 1, 2, 3, 4, 5};
+  auto const risky = [](int n) {
+    if (n == 1) throw std::invalid_argument{"one"};
+    run_for_ever(n);
+    return n;
+  };
+  EXPECT_THROW(map(processes, elements, risky), std::invalid_argument);
+  EXPECT_EQ(counters[5].load(), 0);
+  auto const crashing = [](int n) {
+    if (n == 1) ::kill(::getpid(), SIGKILL);
+    run_for_ever(n);
+    return n;
+  };
+  EXPECT_THROW(map(processes, elements, crashing), process_died);
+}
+
+TEST_F(process_face_test, a_stop_ends_a_map_that_would_run_for_ever) {
+  auto outer = async([] {
+    map(processes, std::vector<int>{0, 1, 2}, [](int n) {
+      run_for_ever(n);
+      return n;
+    });
+  });
+  wait_for_counter(0);
+  outer.request_stop();
+  EXPECT_THROW(outer.get(), operation_cancelled);
+  EXPECT_EQ(async(processes, add, 1, 1).get(), 2);
+}
+
+}  // namespace
+}  // namespace errand

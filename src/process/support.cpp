@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What there is once per program: the list of modules, the shared file, the bell, the zygote, and from the first job on
+// the dispatcher. Made as a whole and never destroyed, except by tests. In a child that the program forks by itself all
+// of it is the parent's: the child lets go of it and may make its own.
+#include <dirent.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/single_threaded.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <errand/detail/process_job.hpp>
+#include <errand/process.hpp>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+
+#include "base/cpu_count.hpp"
+#include "base/sanitizers.hpp"
+#include "process/dispatcher.hpp"
+#include "sched/threads.hpp"
+
+namespace errand::detail {
+
+namespace {
+
+descriptor make_bell() {
+  descriptor bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!bell)
+    throw std::system_error(errno, std::system_category(), "errand: cannot make an eventfd for worker processes");
+  return bell;
+}
+
+struct process_world {
+  module_list modules = module_list::of_this_process();
+  shared_file file = shared_file::create();
+  descriptor bell = make_bell();
+  zygote origin = zygote::start({file.fd(), bell.get(), &modules});
+  std::once_flag begun;
+  std::optional<dispatcher> jobs;
+};
+
+// Written while there is one thread only, so there is no lock. (P1) release and (P2) acquire pair all the same, for
+// threads that were started by other means than those that order memory.
+std::atomic<process_world*> world{nullptr};
+
+// Threads that have ended leave glibc's flag behind, hence the second look. Without /proc the flag decides.
+bool single_threaded() noexcept {
+  if (__libc_single_threaded) return true;
+  DIR* const tasks = ::opendir("/proc/self/task");
+  if (tasks == nullptr) return false;
+  int count = 0;
+  while (dirent const* const entry = ::readdir(tasks))
+    if (entry->d_name[0] != '.') ++count;
+  ::closedir(tasks);
+  // ThreadSanitizer has a thread of its own, which takes no lock of the program's.
+  return count <= (thread_sanitizer ? 2 : 1);
+}
+
+// Why the zygote could not be forked before errand's first thread. Written before that thread starts.
+std::exception_ptr& early_failure() {
+  static std::exception_ptr failure;
+  return failure;
+}
+
+// In the child of a fork by the program.
+void leave_to_parent() noexcept {
+  process_world* const parents = world.exchange(nullptr, std::memory_order_relaxed);  // there is one thread
+  if (parents == nullptr) return;
+  // The socket above all: while a copy of it is open, the zygote would not see the parent close it. The rest of the
+  // object stays as it is: its lock and its thread belong to nobody here.
+  parents->origin.forget();
+  parents->bell.reset();
+  parents->file = shared_file();
+}
+
+// Tempting: a lock, so that two threads may come here at once. Fails because the zygote would inherit it locked; and if
+// there are two threads, it is too late anyway.
+process_world& make_world() {
+  if (early_failure() != nullptr) std::rethrow_exception(early_failure());
+  if (!single_threaded())
+    throw std::runtime_error(
+        "errand: worker processes must be prepared before the program starts its first thread, and it has others "
+        "already: put `errand::process_support processes_first;` at the top of main");
+  // The handler is for the program's forks, not for that of the zygote, where `world` is still null.
+  static bool const registered = ::pthread_atfork(nullptr, nullptr, &leave_to_parent) == 0;
+  if (!registered) throw std::bad_alloc();
+  auto* const made = new process_world;
+  world.store(made, std::memory_order_release);  // (P1)
+  return *made;
+}
+
+process_world& the_world() {
+  process_world* const made = world.load(std::memory_order_acquire);  // (P2)
+  return made != nullptr ? *made : make_world();
+}
+
+dispatcher& the_dispatcher() {
+  process_world& w = the_world();
+  std::call_once(w.begun, [&] { w.jobs.emplace(w.origin, w.file, w.bell.get(), w.modules, process_worker_count()); });
+  return *w.jobs;
+}
+
+}  // namespace
+
+bool prepare_before_first_thread() noexcept {
+  before_first_thread([]() noexcept {
+    try {
+      start_zygote();
+    } catch (...) {
+      early_failure() = std::current_exception();
+    }
+  });
+  return true;
+}
+
+void start_zygote() { the_world(); }
+
+void start_dispatcher() { the_dispatcher(); }
+
+void prepare_process_job(process_job& job) { the_dispatcher().prepare(job); }
+
+void submit_process_job(process_job& job) noexcept { the_dispatcher().submit(job); }
+
+void stop_process_job(process_job& job) noexcept {
+  // Acquire as (P2). In the child of a fork the job is the parent's.
+  process_world* const w = world.load(std::memory_order_acquire);
+  if (w != nullptr) w->jobs->stop(job);
+}
+
+void help_process_jobs(bool (*enough)(void const*), void const* argument) noexcept {
+  process_world* const w = world.load(std::memory_order_acquire);  // (P2)
+  if (w != nullptr) w->jobs->help(enough, argument);
+}
+
+unsigned process_worker_count() noexcept {
+  static unsigned const count = std::min(default_worker_count(), static_cast<unsigned>(shared_file::ring_slots));
+  return count;
+}
+
+void shut_down_processes() {
+  process_world* const made = world.exchange(nullptr, std::memory_order_acq_rel);  // (P2)
+  if (made == nullptr) return;
+  made->jobs.reset();
+  made->origin.end();
+  delete made;
+}
+
+}  // namespace errand::detail

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "process/worker_end.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include "base/futex.hpp"
+
+namespace errand::detail {
+
+namespace {
+
+constexpr std::int64_t longest_spin = 50'000;
+constexpr std::int64_t shortest_spin = 3'000;
+// A parent that waits for this very reply takes it within this time; only then is it worth a system call to tell it.
+constexpr std::int64_t grace = 1'500;
+
+}  // namespace
+
+worker_end::worker_end(int shared_fd, unsigned slot, int bell_fd)
+    // `forget`: if the job forks, its child must not answer in the worker's name.
+    : channel_(shared_fd, slot, channel::after_fork::forget),
+      shared_fd_(shared_fd),
+      bell_fd_(bell_fd),
+      large_(channel_.control().large_slot),
+      patience_(longest_spin) {}
+
+request_header const& worker_end::next() noexcept {
+  for (;;) {
+    wait();
+    auto& request = *reinterpret_cast<request_header*>(channel_.request_at(request_head_));
+    auto state = request_state::sent;
+    // (K2) pairs with (K1) in parent_end::try_recall(). Relaxed: (R2) has made the message visible.
+    if (request.state.compare_exchange_strong(state, request_state::started, std::memory_order_relaxed)) return request;
+    // Neither sent nor recalled: the last job has written over the ring. The parent sees us die, and knows of which job.
+    if (state != request_state::recalled) ::_exit(EXIT_FAILURE);
+    request_head_ += request.bytes;
+    // (F2), see publish().
+    channel_.control().request_head.store(request_head_, std::memory_order_release);
+  }
+}
+
+// Until there is a request at request_head_.
+void worker_end::wait() noexcept {
+  auto& control = channel_.control();
+  // (R2) seq_cst, as the three below: sees the whole message; pairs with (R1) in parent_end::try_send().
+  if (control.request_tail.load() != request_head_) {
+    ring();  // the next job may take long; the parent shall not wait for it to learn of the last
+    return;
+  }
+  if (spin()) return;
+  ring();
+  for (;;) {
+    control.asleep.store(1);                                  // (R2) says so,
+    if (control.request_tail.load() != request_head_) break;  // (R2) then looks
+    wait_shared(control.asleep, 1);
+  }
+  control.asleep.store(0, std::memory_order_relaxed);  // no harm if the parent has cleared it already
+}
+
+bool worker_end::spin() noexcept {
+  auto& control = channel_.control();
+  if (control.may_spin.load(std::memory_order_relaxed) == 0) return false;
+  std::int64_t const begin = now();
+  for (unsigned turn = 1;; ++turn) {
+    if (control.request_tail.load() != request_head_) {  // (R2)
+      patience_ = longest_spin;
+      return true;
+    }
+    cpu_relax();
+    if (turn % 16 != 0) continue;
+    std::int64_t const spent = now() - begin;
+    if (spent > grace) ring();
+    if (spent > patience_ || control.may_spin.load(std::memory_order_relaxed) == 0) break;
+  }
+  patience_ = std::max(patience_ / 2, shortest_spin);
+  return false;
+}
+
+// Tells the parent of replies, if it has asked to be told and not looked since.
+void worker_end::ring() noexcept {
+  if (!owes_bell_) return;
+  owes_bell_ = false;
+  auto& wanted = channel_.control().bell_wanted;
+  // (B2) seq_cst: after the reply of (A1); pairs with (B1) in parent_end::want_bell().
+  if (wanted.load() == 0 || wanted.exchange(0) == 0) return;
+  std::uint64_t const one = 1;
+  // It can only fail if the counter is full, and then the bell rings already.
+  [[maybe_unused]] auto const written = ::write(bell_fd_, &one, sizeof one);
+}
+
+std::byte const* worker_end::arguments(request_header const& request) {
+  if (request.place == 0) return reinterpret_cast<std::byte const*>(&request + 1);
+  large_arguments_.emplace(shared_fd_, request.place, request.size);
+  return large_arguments_->data();
+}
+
+std::byte* worker_end::reply_room(std::size_t bytes) {
+  // (G2) acquire: pairs with (G1) in parent_end::pop().
+  std::uint64_t const head = channel_.control().reply_head.load(std::memory_order_acquire);
+  std::size_t const room = ring_bytes - (reply_tail_ - head);
+  // What remains always suffices for the headers of a full window: a worker never waits for room.
+  std::size_t const reserve = window_limit * message_bytes(sizeof(reply_header), 0);
+  reply_size_ = bytes;
+  if (bytes <= inline_limit && message_bytes(sizeof(reply_header), bytes) + reserve <= room) {
+    reply_place_ = 0;
+    return channel_.reply_at(reply_tail_) + sizeof(reply_header);
+  }
+  std::uint64_t const place = large_.take(bytes);
+  large_reply_.emplace(shared_fd_, place, bytes);
+  reply_place_ = place;
+  return large_reply_->data();
+}
+
+void worker_end::publish(request_header const& request, reply_kind kind) noexcept {
+  std::size_t const bytes = message_bytes(sizeof(reply_header), reply_place_ == 0 ? reply_size_ : 0);
+  ::new (static_cast<void*>(channel_.reply_at(reply_tail_)))
+      reply_header{request.id, static_cast<std::uint32_t>(bytes), kind, reply_size_, reply_place_};
+  large_arguments_.reset();
+  large_reply_.reset();
+  reply_tail_ += bytes;
+  request_head_ += request.bytes;
+  auto& control = channel_.control();
+  // (F2) release: the request has been read; pairs with (F1) in parent_end::try_send().
+  control.request_head.store(request_head_, std::memory_order_release);
+  // (A1) seq_cst: publishes the reply, pairs with (A2) in parent_end::peek(); and comes before the look of (B2).
+  control.reply_tail.store(reply_tail_);
+  owes_bell_ = true;
+}
+
+}  // namespace errand::detail

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The worker's side of its channel: waits for a job, claims it, makes room for the reply and publishes it. Used by the
+// one thread of a worker process. Its counters are its own; what stands in the shared memory are copies for the parent.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "process/channel.hpp"
+#include "process/shared_file.hpp"
+
+namespace errand::detail {
+
+class worker_end {
+ public:
+  worker_end(int shared_fd, unsigned slot, int bell_fd);
+
+  // Returns the next request that the parent has not taken back; the worker has claimed it.
+  // Spins for a while if it may, then sleeps.
+  request_header const& next() noexcept;
+  // Where the arguments of that request lie. Throws std::system_error.
+  std::byte const* arguments(request_header const& request);
+
+  // Room for the reply's bytes. Throws std::system_error.
+  std::byte* reply_room(std::size_t bytes);
+  // Sends what was written there, and gives the request's place in the ring back.
+  void publish(request_header const& request, reply_kind kind) noexcept;
+
+ private:
+  void wait() noexcept;
+  bool spin() noexcept;
+  void ring() noexcept;
+
+  channel channel_;
+  int shared_fd_;
+  int bell_fd_;
+  large_places large_;
+  std::uint64_t request_head_ = 0;
+  std::uint64_t reply_tail_ = 0;
+  std::optional<file_view> large_arguments_;
+  std::optional<file_view> large_reply_;
+  std::uint64_t reply_size_ = 0;
+  std::uint64_t reply_place_ = 0;
+  bool owes_bell_ = false;  // a reply was published and the parent not yet told
+  std::int64_t patience_;   // nanoseconds to spin; halves when in vain
+};
+
+}  // namespace errand::detail

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// How tests bring threads and tasks into an order without sleeping. A `flag` is raised once; a `sequencer` lets numbered
+// steps pass one after the other. Both wait in two ways: wait() blocks the thread, a pool's worker with it, which a test may
+// want; wait_yielding() lets the worker run others meanwhile. A step that never comes hangs, and ctest's limit ends it.
+#pragma once
+
+#include <errand/task.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <unistd.h>
+
+namespace errand_test {
+
+class flag {
+ public:
+  void raise() {
+    raised_.store(1);
+    raised_.notify_all();
+  }
+  [[nodiscard]] bool is_raised() const { return raised_.load() != 0; }
+  void wait() const { raised_.wait(0); }
+  /// A point of cancellation, as every yield.
+  void wait_yielding() const {
+    while (!is_raised()) {
+      errand::this_task::yield();
+      std::this_thread::yield();
+    }
+  }
+
+ private:
+  std::atomic<std::uint32_t> raised_{0};
+};
+
+class sequencer {
+ public:
+  /// Waits until all steps before `n` have passed, then passes it.
+  void step(std::uint32_t n) {
+    wait(n);
+    next_.fetch_add(1);
+    next_.notify_all();
+  }
+  /// Waits until all steps before `n` have passed.
+  void wait(std::uint32_t n) const {
+    for (auto at = next_.load(); at < n; at = next_.load()) next_.wait(at);
+  }
+
+ private:
+  std::atomic<std::uint32_t> next_{0};
+};
+
+/// The kernel's number of the calling thread. Not std::this_thread::get_id(), which compilers believe to be constant within
+/// a function; a task may go on elsewhere.
+[[nodiscard]] inline int thread_number() { return ::gettid(); }
+
+/// Waits until a thread of this process sleeps in the kernel, as the kernel says: no time is measured.
+inline void wait_until_asleep(int thread) {
+  for (char state = 'R'; state != 'S';) {
+    std::this_thread::yield();
+    std::ifstream stat{"/proc/self/task/" + std::to_string(thread) + "/stat"};
+    std::string text;
+    std::getline(stat, text);
+    auto const end_of_name = text.rfind(')');
+    if (end_of_name != std::string::npos && end_of_name + 2 < text.size()) state = text[end_of_name + 2];
+  }
+}
+
+}  // namespace errand_test

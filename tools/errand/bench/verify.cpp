@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "bench/verify.hpp"
+
+#include "bench/failure.hpp"
+#include "bench/input_file.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace bench {
+namespace {
+
+constexpr std::size_t lines_per_block = 200'000;
+
+std::vector<char> block_of_lines() {
+  std::vector<char> block;
+  block.reserve(lines_per_block * line_of_the_post.size());
+  for (std::size_t i = 0; i < lines_per_block; ++i) {
+    block.insert(block.end(), line_of_the_post.begin(), line_of_the_post.end());
+  }
+  return block;
+}
+
+void verify_size(input_file const& file, std::uint64_t expected) {
+  if (file.size() != expected) {
+    throw failure(fmt::format("{} has {} bytes, not {}", file.path(), file.size(), expected));
+  }
+}
+
+void verify_lines(char const* path, std::uint64_t lines) {
+  // Blocks are whole lines, so every block of the file must equal the same expected one.
+  static std::vector<char> const expected = block_of_lines();
+  static std::vector<char> found(expected.size());
+
+  const input_file file(path);
+  verify_size(file, lines * line_of_the_post.size());
+  for (std::uint64_t at = 0; at < file.size();) {
+    std::size_t const n = file.read_at(at, found);
+    if (std::memcmp(found.data(), expected.data(), n) != 0) {
+      throw failure(fmt::format("{} holds wrong bytes after byte {}", path, at));
+    }
+    at += n;
+  }
+}
+
+}  // namespace
+
+void verify(std::span<const job> jobs, std::span<const answer> answers) {
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    job const& j = jobs[i];
+    answer const& a = answers[i];
+    if (j.kind == job_kind::count) {
+      const std::uint64_t expected = j.n == 0 ? 0 : j.n * (j.n - 1) / 2;
+      if (a.value != expected) {
+        throw failure(fmt::format("the job n = {} counted {} steps, not {}", j.n, a.value, expected));
+      }
+      continue;
+    }
+    if (a.error != 0) throw os_failure(fmt::format("write {}", j.path), a.error);
+    verify_lines(j.path, j.n);
+  }
+}
+
+void verify_same_bytes(std::string const& path, std::string const& expected_path) {
+  constexpr std::size_t block = 1 << 20;
+  const input_file file(path);
+  const input_file expected_file(expected_path);
+  verify_size(file, expected_file.size());
+
+  std::vector<char> found(block);
+  std::vector<char> expected(block);
+  for (std::uint64_t at = 0; at < file.size(); at += block) {
+    std::size_t const n = file.read_at(at, found);
+    expected_file.read_at(at, expected);
+    auto const ends = std::mismatch(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(n), expected.begin());
+    if (ends.first != found.begin() + static_cast<std::ptrdiff_t>(n)) {
+      throw failure(fmt::format("{} differs from {} at byte {}", path, expected_path,
+                                at + static_cast<std::uint64_t>(ends.first - found.begin())));
+    }
+  }
+}
+
+}  // namespace bench
