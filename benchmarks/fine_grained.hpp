@@ -19,8 +19,8 @@ namespace microbench {
   }
   return count;
 }
-inline std::size_t counted_task(std::size_t n) {
-  visit();
+inline std::size_t counted_task(std::size_t n, seat const* dispatcher) {
+  visit_from(dispatcher);
   return count_to(n);
 }
 
@@ -53,7 +53,11 @@ class slices {
     std::size_t expected = 0;
     for (auto const n : jobs_) expected += n * (n - 1) / 2;
     require(serial_ == expected, "the loops did not count every step");
-    return {median(added_), who.end(jobs_[0] + jobs_[1]).facts()};
+    auto const dispatches = jobs_[0] + jobs_[1];
+    turnout const t = who.end(dispatches);
+    return {median(added_),
+            {{"threads", static_cast<double>(t.threads)},
+             {"% elsewhere", 100 * static_cast<double>(t.dispatched) / static_cast<double>(dispatches)}}};
   }
 
  private:
@@ -63,10 +67,10 @@ class slices {
   std::vector<double> added_{};
 };
 
-// dispatch(n) has counted_task(n) run somewhere and returns its count.
+// dispatch(n, seat) has counted_task(n, seat) run somewhere and returns its count.
 template <class Dispatch>
 sample added_by_dispatch(settings const& s, Dispatch dispatch) {
-  static_cast<void>(dispatch(0));
+  static_cast<void>(dispatch(0, seat_of_this_thread()));
   roll_call const who;
   slices work{s};
   while (work.next()) {
@@ -74,7 +78,7 @@ sample added_by_dispatch(settings const& s, Dispatch dispatch) {
     auto const t0 = now_ns();
     for (auto i = work.begin(); i < work.end(); ++i) serial += count_to(i);
     auto const t1 = now_ns();
-    for (auto i = work.begin(); i < work.end(); ++i) dispatched += dispatch(i);
+    for (auto i = work.begin(); i < work.end(); ++i) dispatched += dispatch(i, seat_of_this_thread());
     work.note(t0, t1, now_ns(), serial, dispatched);
   }
   return work.result(who);

@@ -15,11 +15,14 @@
 namespace microbench {
 
 struct settings {
-  unsigned workers = 1;  // of every pool that a row does not fix otherwise
-  bool quick = false;    // a check that everything works; its figures mean little
+  unsigned workers = 1;     // of every pool that a row does not fix otherwise
+  bool quick = false;       // a check that everything works; its figures mean little
+  std::size_t exactly = 0;  // so many times, whatever makes a good repetition; for counting instructions
 
   // How often to do something of which `full` make a good repetition.
-  [[nodiscard]] std::size_t times(std::size_t full) const { return quick ? full / 50 + 1 : full; }
+  [[nodiscard]] std::size_t times(std::size_t full) const {
+    return exactly != 0 ? exactly : quick ? full / 50 + 1 : full;
+  }
 };
 
 // Something counted beside a cost that shows whether the cost was honestly come by.

@@ -10,7 +10,10 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <fstream>
 
 #include <unistd.h>
 
@@ -24,6 +27,7 @@ struct options {
   settings how{.workers = processors()};
   unsigned runs = 5;
   std::string format = "table";
+  std::string json{};  // a file for the JSON of the same run
   std::vector<std::string> filter{};
   std::vector<std::string> repeat{};  // row and subject: a repetition for the process that started us
   bool list = false;
@@ -49,12 +53,25 @@ void show_progress(std::string const& text) {
 }
 
 int measure_rows(options const& o) {
+  std::ofstream json;
+  if (!o.json.empty()) {
+    json.open(o.json);  // before minutes of measuring
+    if (!json) {
+      fmt::print(stderr, "errand-microbench: cannot write {}: {}\n", o.json, std::strerror(errno));
+      return status_wrong;
+    }
+  }
   run r{.how = o.how, .repetitions = o.runs};
   for (auto const& row : all_rows())
     if (chosen(o, row)) r.rows.push_back({&row, measure(row.name, o.how, o.runs, &show_progress)});
   show_progress("");
   if (r.rows.empty()) {
     fmt::print(stderr, "errand-microbench: no row's name has that in it; --list shows them\n");
+    return status_wrong;
+  }
+  if (json.is_open()) json << as_json(r) << std::flush;
+  if (!json) {
+    fmt::print(stderr, "errand-microbench: writing {} failed\n", o.json);
     return status_wrong;
   }
   fmt::print("{}", o.format == "json" ? as_json(r) : o.format == "markdown" ? as_markdown(r) : as_table(r));
@@ -76,9 +93,11 @@ int main(int argc, char** argv) {
   app.add_option("--format", o.format, "table, json or markdown")
       ->capture_default_str()
       ->check(CLI::IsMember({"table", "json", "markdown"}));
+  app.add_option("--json", o.json, "a file to write the JSON of the same run to");
   app.add_flag("-l,--list", o.list, "show the rows and who competes in them");
   app.add_flag("-q,--quick", o.how.quick, "a fiftieth of the work: to see that all works");
   app.add_option("--repeat", o.repeat)->expected(2)->group("");
+  app.add_option("--times", o.how.exactly)->group("");  // instructions.sh, with --repeat
   try {
     app.parse(argc, argv);
   } catch (CLI::ParseError const& e) {

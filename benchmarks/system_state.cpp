@@ -73,6 +73,17 @@ void wait_until_others_sleep() {
   }
 }
 
+void wait_until_asleep(pid_t thread) {
+  auto const last = now_ns() + 2'000'000'000;
+  while (state_of(thread) != 'S') {
+    require(now_ns() < last, "a thread that should wait for its task is still not asleep after 2 s");
+    timespec const moment{0, 20'000};  // it may need the processor that we are on
+    ::nanosleep(&moment, nullptr);
+  }
+}
+
+pid_t this_thread_id() { return ::gettid(); }
+
 void stay_on_one_processor() {
   cpu_set_t allowed;
   ::sched_getaffinity(0, sizeof allowed, &allowed);

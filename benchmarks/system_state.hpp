@@ -37,6 +37,9 @@ namespace microbench {
 // Returns when all other threads of the process are seen asleep (state S). Throws wrong_result if one is not, for two
 // seconds on end. The caller stays awake all the time.
 void wait_until_others_sleep();
+// Returns when that one thread is asleep, and lets it run meanwhile.
+void wait_until_asleep(pid_t thread);
+[[nodiscard]] pid_t this_thread_id();
 
 // Restricts the calling thread to the first processor that it may use; for contests of threads on one processor.
 void stay_on_one_processor();

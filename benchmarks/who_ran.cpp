@@ -11,8 +11,9 @@ namespace {
 struct hall {
   std::mutex guard{};  // all below
   seat* seats = nullptr;
-  std::uint64_t visits_of_the_gone = 0;
-  unsigned gone = 0;  // that visited
+  turnout of_the_gone{};
+  seat const* home = nullptr;        // of the thread that called the roll; null if it has left
+  std::uint64_t visits_of_home = 0;  // if it has left
 };
 
 hall& the_hall() {
@@ -27,8 +28,13 @@ struct leaving {
     hall& h = the_hall();
     std::lock_guard const lock{h.guard};
     auto const visits = held->visits.exchange(0, std::memory_order_relaxed);
-    h.visits_of_the_gone += visits;
-    if (visits != 0) ++h.gone;
+    h.of_the_gone.visits += visits;
+    h.of_the_gone.dispatched += held->dispatched.exchange(0, std::memory_order_relaxed);
+    if (visits != 0) ++h.of_the_gone.threads;
+    if (held == h.home) {
+      h.visits_of_home = visits;
+      h.home = nullptr;
+    }
     held->taken = false;
     my_seat = nullptr;
   }
@@ -52,29 +58,38 @@ seat& sit_down() {
   return *s;
 }
 
+seat* seat_of_this_thread() noexcept { return my_seat != nullptr ? my_seat : &sit_down(); }
+
 std::vector<fact> turnout::facts() const {
   auto const share = visits == 0 ? 0 : 100 * static_cast<double>(elsewhere) / static_cast<double>(visits);
   return {{"threads", static_cast<double>(threads)}, {"% elsewhere", share}};
 }
 
-roll_call::roll_call() : home_{my_seat != nullptr ? my_seat : &sit_down()} {
+roll_call::roll_call() {
+  seat const* const home = seat_of_this_thread();
   hall& h = the_hall();
   std::lock_guard const lock{h.guard};
-  for (seat* s = h.seats; s != nullptr; s = s->next) s->visits.store(0, std::memory_order_relaxed);
-  h.visits_of_the_gone = 0;
-  h.gone = 0;
+  for (seat* s = h.seats; s != nullptr; s = s->next) {
+    s->visits.store(0, std::memory_order_relaxed);
+    s->dispatched.store(0, std::memory_order_relaxed);
+  }
+  h.of_the_gone = {};
+  h.home = home;
+  h.visits_of_home = 0;
 }
 
 turnout roll_call::end() const {
   hall& h = the_hall();
   std::lock_guard const lock{h.guard};
-  turnout t{h.visits_of_the_gone, 0, h.gone};
+  turnout t = h.of_the_gone;
   for (seat const* s = h.seats; s != nullptr; s = s->next) {
     auto const visits = s->visits.load(std::memory_order_relaxed);
     t.visits += visits;
+    t.dispatched += s->dispatched.load(std::memory_order_relaxed);
     if (visits != 0) ++t.threads;
   }
-  t.elsewhere = t.visits - home_->visits.load(std::memory_order_relaxed);
+  auto const at_home = h.home != nullptr ? h.home->visits.load(std::memory_order_relaxed) : h.visits_of_home;
+  t.elsewhere = t.visits - at_home;
   return t;
 }
 

@@ -15,6 +15,7 @@ namespace microbench {
 // A thread's counter. It alone writes; a roll_call reads when the tasks have been joined.
 struct alignas(128) seat {
   std::atomic<std::uint64_t> visits{0};
+  std::atomic<std::uint64_t> dispatched{0};  // of them: by another thread, where visit_from() was told by whom
   seat* next = nullptr;
   bool taken = false;
 };
@@ -29,12 +30,23 @@ inline void visit() noexcept {
   s->visits.store(s->visits.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
+// Of the calling thread; not inlined, so that a task that changed threads asks the new one.
+[[nodiscard]] seat* seat_of_this_thread() noexcept;
+
+// The same where the dispatching thread is known: it may change as the task that dispatches moves.
+inline void visit_from(seat const* dispatcher) noexcept {
+  visit();
+  if (my_seat != dispatcher)
+    my_seat->dispatched.store(my_seat->dispatched.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
 // What every row calls an empty task.
 inline constexpr auto empty_task = [] { visit(); };
 
 struct turnout {
   std::uint64_t visits;
-  std::uint64_t elsewhere;  // on other threads than the one that called the roll
+  std::uint64_t elsewhere;   // on other threads than the one that called the roll
+  std::uint64_t dispatched;  // on other threads than visit_from() was told
   unsigned threads;
 
   // As facts of a sample.
@@ -49,9 +61,6 @@ class roll_call {
   [[nodiscard]] turnout end() const;
   // The same, and verifies the number.
   [[nodiscard]] turnout end(std::uint64_t expected) const;
-
- private:
-  seat* home_;
 };
 
 }  // namespace microbench

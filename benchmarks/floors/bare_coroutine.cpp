@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The floor of coroutines: the smallest lazy task that C++20 allows, with a frame from operator new and symmetric transfer,
-// and neither errors, stops nor threads.
+// The floor of coroutines: the smallest lazy task that C++20 allows, with symmetric transfer, the last frame kept for the
+// next, and neither errors, stops nor threads.
 #include "system_state.hpp"
 #include "who_ran.hpp"
 
@@ -32,6 +32,14 @@ class bare_task {
     }
     void return_value(std::size_t v) noexcept { value = v; }
     void unhandled_exception() const noexcept { std::terminate(); }
+
+    static void* operator new(std::size_t size) {
+      return size == kept_size ? (kept_size = 0, std::exchange(kept, nullptr)) : ::operator new(size);
+    }
+    static void operator delete(void* frame, std::size_t size) noexcept {
+      ::operator delete(std::exchange(kept, frame));
+      kept_size = size;
+    }
   };
   using handle = std::coroutine_handle<promise_type>;
 
@@ -50,6 +58,9 @@ class bare_task {
   void resume() const { frame_.resume(); }
 
  private:
+  static inline void* kept = nullptr;
+  static inline std::size_t kept_size = 0;
+
   explicit bare_task(handle frame) : frame_{frame} {}
   handle frame_;
 };

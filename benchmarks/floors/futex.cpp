@@ -4,7 +4,6 @@
 #include "round_trips.hpp"
 
 #include <atomic>
-#include <memory>
 #include <thread>
 
 #include <linux/futex.h>
@@ -28,7 +27,7 @@ void set_and_wake(word& w, std::uint32_t value) {
 
 class partner {
  public:
-  partner() : thread_{[this] { answer(); }} {}
+  explicit partner(unsigned) : thread_{[this] { answer(); }} {}
   partner(partner const&) = delete;
   partner& operator=(partner const&) = delete;
   ~partner() {
@@ -37,8 +36,11 @@ class partner {
     thread_.join();
   }
 
-  // Wakes the partner and sleeps until it has answered.
-  void round_trip() {
+  // Wakes the partner and sleeps until it has answered, which it does when it has called the task.
+  template <class F>
+  void ask(F task) {
+    task_ = &task;
+    call_ = [](void* t) { (*static_cast<F*>(t))(); };
     auto const before = asked_++;
     set_and_wake(question_, asked_);
     sleep_while(answer_, before);
@@ -49,7 +51,7 @@ class partner {
     for (std::uint32_t n = 0;;) {
       sleep_while(question_, n++);
       if (over_) return;
-      visit();
+      call_(task_);
       set_and_wake(answer_, n);
     }
   }
@@ -57,20 +59,15 @@ class partner {
   alignas(128) word question_{0};
   alignas(128) word answer_{0};
   std::uint32_t asked_ = 0;
-  bool over_ = false;  // written before the last question
+  void* task_ = nullptr;  // written before the question, as the two below
+  void (*call_)(void*) = nullptr;
+  bool over_ = false;
   std::thread thread_;
 };
 
-add const cold{"wake-cold", role::floor, "raw futex",
-               [](settings const& s) -> repetition {
-                 auto other = std::make_shared<partner>();
-                 return [=] { return cold_round_trips(s, [&] { other->round_trip(); }); };
-               },
-               place::own_process};
-add const hot{"wake-hot", role::floor, "raw futex", [](settings const& s) -> repetition {
-                auto other = std::make_shared<partner>();
-                return [other, n = s.times(5'000)] { return hot_round_trips(n, [&] { other->round_trip(); }); };
-              }};
+add const cold{"wake-cold", role::floor, "raw futex", &cold_asker<partner, false>, place::own_process};
+add const both_asleep{"wake-both-asleep", role::floor, "raw futex", &cold_asker<partner, true>, place::own_process};
+add const hot{"wake-hot", role::floor, "raw futex", &hot_asker<partner, 5000>};
 
 }  // namespace
 

@@ -116,23 +116,16 @@ struct asker {
   answer done{};
 };
 
-add const cold{"wake-cold", role::rival, "Asio",
-               [](settings const& s) -> repetition {
-                 auto it = std::make_shared<asker>(s.workers);
-                 return [=] { return cold_round_trips(s, [&] { it->ask(empty_task); }); };
-               },
-               place::own_process};
-add const hot{"wake-hot", role::rival, "Asio", [](settings const& s) -> repetition {
-                auto it = std::make_shared<asker>(s.workers);
-                return [it, n = s.times(20'000)] { return hot_round_trips(n, [&] { it->ask(empty_task); }); };
-              }};
+add const cold{"wake-cold", role::rival, "Asio", &cold_asker<asker, false>, place::own_process};
+add const both_asleep{"wake-both-asleep", role::rival, "Asio", &cold_asker<asker, true>, place::own_process};
+add const hot{"wake-hot", role::rival, "Asio", &hot_asker<asker, 20'000>};
 
 add const fine_grained{"fine-grained", role::rival, "Asio, from main", [](settings const& s) -> repetition {
                          auto it = std::make_shared<asker>(s.workers);
                          return [=] {
-                           return added_by_dispatch(s, [&](std::size_t i) {
+                           return added_by_dispatch(s, [&](std::size_t i, seat const* here) {
                              std::size_t count = 0;
-                             it->ask([&count, i] { count = counted_task(i); });
+                             it->ask([&count, i, here] { count = counted_task(i, here); });
                              return count;
                            });
                          };
@@ -164,22 +157,29 @@ add const allocations{"allocations", role::rival, "Asio, inside a handler", [](s
                         };
                       }};
 
+// A timer that is armed and cancelled, again and again, inside its own handler.
+struct cancelled_timer {
+  asio::steady_timer timer;
+  std::size_t left;
+  std::size_t expired = 0;
+  void again() {
+    timer.expires_after(std::chrono::hours{1});
+    timer.async_wait([this](boost::system::error_code const& e) {
+      expired += !e;
+      if (--left != 0) again();
+    });
+    timer.cancel();
+  }
+};
 add const arm{"timer-arm", role::rival, "Asio", [](settings const& s) -> repetition {
                 return [n = s.times(100'000)] {
                   asio::io_context io;
-                  asio::steady_timer timer{io};
-                  std::size_t cancelled = 0;
+                  cancelled_timer timer{.timer = asio::steady_timer{io}, .left = n};
                   auto const begin = now_ns();
-                  for (std::size_t i = 0; i < n; ++i) {
-                    timer.expires_after(std::chrono::hours{1});
-                    timer.async_wait(
-                        [&](boost::system::error_code const& e) { cancelled += e == asio::error::operation_aborted; });
-                    timer.cancel();
-                    io.restart();
-                    io.run();
-                  }
+                  timer.again();
+                  io.run();
                   auto const end = now_ns();
-                  require(cancelled == n, "a timer was not cancelled");
+                  require(timer.left == 0 && timer.expired == 0, "a timer was not cancelled");
                   return sample{ns_each(begin, end, n)};
                 };
               }};

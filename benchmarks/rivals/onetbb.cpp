@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // oneTBB: task_group, task_arena, parallel_for. Its workers belong to the process, and an arena limits how many take part;
-// main_comes_on_top lets there be as many as errand's pool has beside the main thread, which oneTBB lets work too.
+// "main comes on top" lets there be as many as errand's pool has beside the main thread, which oneTBB lets work too.
 #include "allocations.hpp"
 #include "answer.hpp"
 #include "fine_grained.hpp"
@@ -22,12 +22,13 @@ namespace {
 
 namespace tbb = oneapi::tbb;
 
-// An arena of so many threads, the caller included, even where the machine has fewer processors.
+// The machine may have fewer processors than an arena shall have threads. The least of all such limits counts, so there is
+// one for the whole process, beyond what anybody asks for; the arenas set the real ones.
+void allow_many_threads() { static tbb::global_control const limit{tbb::global_control::max_allowed_parallelism, 512}; }
+
+// An arena of so many threads, the caller included.
 struct arena {
-  explicit arena(unsigned threads)
-      : limit{tbb::global_control::max_allowed_parallelism, std::max(threads, 2U)},
-        threads_of{static_cast<int>(threads)} {}
-  tbb::global_control limit;
+  explicit arena(unsigned threads) : threads_of{static_cast<int>(threads)} { allow_many_threads(); }
   tbb::task_arena threads_of;
 };
 
@@ -82,8 +83,7 @@ add const from_inside{"million-from-inside", role::rival, "oneTBB", [](settings 
 
 // An arena without the caller, and one task on it waited for: with a task_group the caller would run it itself.
 struct asker {
-  explicit asker(unsigned workers)
-      : limit{tbb::global_control::max_allowed_parallelism, workers + 1}, workers_only{static_cast<int>(workers), 0} {}
+  explicit asker(unsigned workers) : workers_only{static_cast<int>(workers), 0} { allow_many_threads(); }
   template <class F>
   void ask(F f) {
     workers_only.enqueue([this, f] {
@@ -92,21 +92,13 @@ struct asker {
     });
     done.take();
   }
-  tbb::global_control limit;
   tbb::task_arena workers_only;
   answer done{};
 };
 
-add const cold{"wake-cold", role::rival, "oneTBB",
-               [](settings const& s) -> repetition {
-                 auto it = std::make_shared<asker>(s.workers);
-                 return [=] { return cold_round_trips(s, [&] { it->ask(empty_task); }); };
-               },
-               place::own_process};
-add const hot{"wake-hot", role::rival, "oneTBB", [](settings const& s) -> repetition {
-                auto it = std::make_shared<asker>(s.workers);
-                return [it, n = s.times(20'000)] { return hot_round_trips(n, [&] { it->ask(empty_task); }); };
-              }};
+add const cold{"wake-cold", role::rival, "oneTBB", &cold_asker<asker, false>, place::own_process};
+add const both_asleep{"wake-both-asleep", role::rival, "oneTBB", &cold_asker<asker, true>, place::own_process};
+add const hot{"wake-hot", role::rival, "oneTBB", &hot_asker<asker, 20'000>};
 
 add const idle{"idle-cpu", role::rival, "oneTBB",
                [](settings const& s) -> repetition {
@@ -121,9 +113,9 @@ add const idle{"idle-cpu", role::rival, "oneTBB",
 add const fine_grained{"fine-grained", role::rival, "oneTBB, from main", [](settings const& s) -> repetition {
                          auto it = std::make_shared<asker>(s.workers);
                          return [=] {
-                           return added_by_dispatch(s, [&](std::size_t i) {
+                           return added_by_dispatch(s, [&](std::size_t i, seat const* here) {
                              std::size_t count = 0;
-                             it->ask([&count, i] { count = counted_task(i); });
+                             it->ask([&count, i, here] { count = counted_task(i, here); });
                              return count;
                            });
                          };
@@ -133,9 +125,9 @@ add const fine_grained_group{"fine-grained", role::rival, "oneTBB, task_group", 
                                return [=] {
                                  return a->threads_of.execute([&] {
                                    tbb::task_group group;
-                                   return added_by_dispatch(s, [&](std::size_t i) {
+                                   return added_by_dispatch(s, [&](std::size_t i, seat const* here) {
                                      std::size_t count = 0;
-                                     group.run_and_wait([&count, i] { count = counted_task(i); });
+                                     group.run_and_wait([&count, i, here] { count = counted_task(i, here); });
                                      return count;
                                    });
                                  });

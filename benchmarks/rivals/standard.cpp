@@ -36,12 +36,17 @@ add const thread_1{"spawn-join-1", role::rival, "std::thread",
 add const async_2{"spawn-join-2", role::rival, "std::async",
                   [](settings const& s) { return one_after_the_other(s.times(2000), &by_async); }};
 
-add const cold{"wake-cold", role::rival, "std::async, starts a thread",
-               [](settings const& s) -> repetition { return [s] { return cold_round_trips(s, &by_async); }; },
-               place::own_process};
-add const hot{"wake-hot", role::rival, "std::async, starts a thread", [](settings const& s) -> repetition {
-                return [n = s.times(2000)] { return hot_round_trips(n, &by_async); };
-              }};
+struct asker {
+  explicit asker(unsigned) {}
+  template <class F>
+  void ask(F f) {
+    std::async(std::launch::async, f).get();
+  }
+};
+constexpr auto starts_a_thread = "std::async, starts a thread";
+add const cold{"wake-cold", role::rival, starts_a_thread, &cold_asker<asker, false>, place::own_process};
+add const both_asleep{"wake-both-asleep", role::rival, starts_a_thread, &cold_asker<asker, true>, place::own_process};
+add const hot{"wake-hot", role::rival, starts_a_thread, &hot_asker<asker, 2000>};
 
 add const allocations{"allocations", role::rival, "std::async", [](settings const& s) -> repetition {
                         return [n = s.times(1000)] {
@@ -55,8 +60,9 @@ add const allocations{"allocations", role::rival, "std::async", [](settings cons
 
 add const fine_grained{"fine-grained", role::rival, "std::async", [](settings const& s) -> repetition {
                          return [s] {
-                           return added_by_dispatch(
-                               s, [](std::size_t i) { return std::async(std::launch::async, &counted_task, i).get(); });
+                           return added_by_dispatch(s, [](std::size_t i, seat const* here) {
+                             return std::async(std::launch::async, &counted_task, i, here).get();
+                           });
                          };
                        }};
 

@@ -21,7 +21,7 @@ errand::task<sample> added_by_awaiting(errand::pool& pool, settings const& s) {
     for (auto i = work.begin(); i < work.end(); ++i) serial += count_to(i);
     auto const t1 = now_ns();
     for (auto i = work.begin(); i < work.end(); ++i) {
-      auto inner = errand::async(pool, &counted_task, i);
+      auto inner = errand::async(pool, &counted_task, i, seat_of_this_thread());
       dispatched += co_await inner;
     }
     work.note(t0, t1, now_ns(), serial, dispatched);
@@ -30,7 +30,7 @@ errand::task<sample> added_by_awaiting(errand::pool& pool, settings const& s) {
 }
 
 auto dispatch_to(errand::pool& pool) {
-  return [&pool](std::size_t i) { return errand::async(pool, &counted_task, i).get(); };
+  return [&pool](std::size_t i, seat const* here) { return errand::async(pool, &counted_task, i, here).get(); };
 }
 
 add const coroutines{"fine-grained", role::ours, "errand, coroutines", [](settings const& s) -> repetition {

@@ -5,28 +5,30 @@
 
 #include <errand/task.hpp>
 
-#include <memory>
-
 namespace microbench {
 
 namespace {
 
-repetition cold(settings const& s, unsigned workers) {
-  auto pool = std::make_shared<errand::pool>(workers);
-  return [=] { return cold_round_trips(s, [&] { errand::async(*pool, empty_task).get(); }); };
-}
+struct whole_pool {
+  explicit whole_pool(unsigned workers) : pool{workers} {}
+  template <class F>
+  void ask(F f) {
+    errand::async(pool, f).get();
+  }
+  errand::pool pool;
+};
+struct one_worker : whole_pool {
+  explicit one_worker(unsigned) : whole_pool{1} {}
+};
 
-add const cold_all{"wake-cold", role::ours, "errand", [](settings const& s) { return cold(s, s.workers); },
-                   place::own_process};
-add const cold_one{"wake-cold", role::ours, "errand, 1 worker", [](settings const& s) { return cold(s, 1); },
-                   place::own_process};
+constexpr auto cold = "wake-cold";
+constexpr auto both_asleep = "wake-both-asleep";
 
-add const hot{"wake-hot", role::ours, "errand", [](settings const& s) -> repetition {
-                auto pool = std::make_shared<errand::pool>(s.workers);
-                return [pool, n = s.times(50'000)] {
-                  return hot_round_trips(n, [&] { errand::async(*pool, empty_task).get(); });
-                };
-              }};
+add const cold_all{cold, role::ours, "errand", &cold_asker<whole_pool, false>, place::own_process};
+add const cold_one{cold, role::ours, "errand, 1 worker", &cold_asker<one_worker, false>, place::own_process};
+add const both_all{both_asleep, role::ours, "errand", &cold_asker<whole_pool, true>, place::own_process};
+add const both_one{both_asleep, role::ours, "errand, 1 worker", &cold_asker<one_worker, true>, place::own_process};
+add const hot{"wake-hot", role::ours, "errand", &hot_asker<whole_pool, 50'000>};
 
 }  // namespace
 

@@ -281,6 +281,10 @@ auto async(how const& options, F&& f, Args&&... args) {
   return detail::start(options, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
+// What is wrong when the compiler points here:
+template <class... Arguments>
+void async(Arguments&&...) = delete;  // errand::async: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x); std::launch policies are places here: threads, inplace, a pool.
+
 // ---- inside a task ---------------------------------------------------------------------------------------------------
 
 /// What a running task may ask of itself. Outside any task: no name, a token that never stops; sleeping sleeps the thread.

@@ -50,7 +50,7 @@ class report_line {
     const describe_running describe = describe_hook.load(std::memory_order_relaxed);
     const std::size_t written = describe != nullptr ? std::min(describe(text_ + length_, room), room) : 0;
     length_ += written;
-    if (written == 0) add("(unnamed)");
+    if (written == 0) add("a task");
   }
 
   void write() const noexcept {
@@ -68,7 +68,7 @@ class report_line {
 
 void report_overflow(std::size_t stack_bytes) noexcept {
   report_line line;
-  line.add("errand: stack overflow in task ");
+  line.add("errand: stack overflow in ");
   line.add_running_task();
   line.add(" (");
   line.add(stack_bytes / 1024);

@@ -9,8 +9,8 @@
 
 namespace errand::detail {
 
-// Writes the name of the task that runs on the calling thread into `buffer`, at most `size` bytes and no terminator,
-// and returns how many it wrote. Called inside a signal handler: it must be async-signal-safe.
+// Writes what runs on the calling thread, such as `task "fetch" (main.cpp:12)`, into `buffer`, at most `size` bytes and no
+// terminator, and returns how many it wrote. Called inside a signal handler: it must be async-signal-safe.
 using describe_running = std::size_t (*)(char* buffer, std::size_t size) noexcept;
 
 // The scheduler sets it once, before the first task runs. Without it, reports name no task.

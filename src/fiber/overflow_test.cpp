@@ -17,7 +17,7 @@ namespace errand::detail {
 namespace {
 
 std::size_t describe_as_deep_task(char* buffer, std::size_t size) noexcept {
-  constexpr std::string_view name = "\"deep\" (deep.cpp:12)";
+  constexpr std::string_view name = "task \"deep\" (deep.cpp:12)";
   if (name.size() > size) return 0;
   std::memcpy(buffer, name.data(), name.size());
   return name.size();
@@ -65,7 +65,7 @@ TEST_F(overflow_death_test, is_reported_on_a_thread_other_than_the_first) {
           overflow_a_fiber();
         }).join();
       },
-      "errand: stack overflow in task \\(unnamed\\) \\(256 KiB stack;");
+      "errand: stack overflow in a task \\(256 KiB stack;");
 }
 
 void previous_handler(int signal) {
@@ -81,7 +81,7 @@ TEST_F(overflow_death_test, goes_on_to_the_handler_that_was_there_before) {
         overflow_guard guard;
         overflow_a_fiber();
       },
-      ::testing::ExitedWithCode(3), "stack overflow in task(.|\n)*the previous handler has the fault");
+      ::testing::ExitedWithCode(3), "stack overflow in a task(.|\n)*the previous handler has the fault");
 }
 
 volatile std::uintptr_t nowhere = 16;

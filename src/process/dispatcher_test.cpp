@@ -430,6 +430,7 @@ void expect_no_orphan_after(void (*end)(pid_t self)) {
   while (::waitpid(-1, &status, 0) > 0) {
   }
   EXPECT_EQ(::kill(shared[0].load(), 0), -1);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
 TEST(processes, a_program_that_is_killed_leaves_no_orphan) {

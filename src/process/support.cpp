@@ -22,6 +22,7 @@
 #include "base/cpu_count.hpp"
 #include "base/sanitizers.hpp"
 #include "process/dispatcher.hpp"
+#include "sched/outside.hpp"
 #include "sched/threads.hpp"
 
 namespace errand::detail {
@@ -69,6 +70,7 @@ std::exception_ptr& early_failure() {
 
 // In the child of a fork by the program.
 void leave_to_parent() noexcept {
+  registered_outside_help.store(nullptr, std::memory_order_relaxed);
   process_world* const parents = world.exchange(nullptr, std::memory_order_relaxed);  // there is one thread
   if (parents == nullptr) return;
   // The socket above all: while a copy of it is open, the zygote would not see the parent close it. The rest of the
@@ -101,7 +103,10 @@ process_world& the_world() {
 
 dispatcher& the_dispatcher() {
   process_world& w = the_world();
-  std::call_once(w.begun, [&] { w.jobs.emplace(w.origin, w.file, w.bell.get(), w.modules, process_worker_count()); });
+  std::call_once(w.begun, [&] {
+    w.jobs.emplace(w.origin, w.file, w.bell.get(), w.modules, process_worker_count());
+    registered_outside_help.store(&help_process_jobs, std::memory_order_release);  // (O1)
+  });
   return *w.jobs;
 }
 
@@ -145,6 +150,7 @@ unsigned process_worker_count() noexcept {
 void shut_down_processes() {
   process_world* const made = world.exchange(nullptr, std::memory_order_acq_rel);  // (P2)
   if (made == nullptr) return;
+  registered_outside_help.store(nullptr, std::memory_order_relaxed);
   made->jobs.reset();
   made->origin.end();
   delete made;

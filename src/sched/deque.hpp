@@ -49,7 +49,7 @@ class deque {
     // (D2) seq_cst: we claim the slot before we look at top_, a thief claims by top_ before it trusts bottom_; pairs with
     // the two loads in steal(). One of the two sees the other.
     bottom_.store(bottom, std::memory_order_seq_cst);
-    auto top = top_.load(std::memory_order_seq_cst);
+    auto top = top_.load(std::memory_order_seq_cst);  // (D2)
     runnable* taken = nullptr;
     if (top <= bottom) {
       taken = buffer->slot(bottom).load(std::memory_order_relaxed);

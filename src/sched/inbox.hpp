@@ -28,7 +28,7 @@ class inbox {
     auto const there = count_.load(std::memory_order_relaxed);
     if (there == capacity_) grow();
     slots_[(first_ + there) & (capacity_ - 1)] = r;
-    started_ += tasks;
+    started_.store(started_.load(std::memory_order_relaxed) + tasks, std::memory_order_relaxed);
     // (P1) seq_cst read-modify-write: before the look at who sleeps; pairs with (P2) in seems_empty().
     count_.fetch_add(1, std::memory_order_seq_cst);
     return and_then();
@@ -51,10 +51,7 @@ class inbox {
   }
 
   /// How many tasks have come in this way since the pool was made.
-  [[nodiscard]] std::uint64_t started() noexcept {
-    std::lock_guard const held{guard_};
-    return started_;
-  }
+  [[nodiscard]] std::uint64_t started() const noexcept { return started_.load(std::memory_order_relaxed); }
 
  private:
   [[gnu::noinline]] void grow() noexcept {
@@ -70,8 +67,8 @@ class inbox {
   std::size_t capacity_ = 256;
   std::size_t first_ = 0;
   std::unique_ptr<runnable*[]> slots_ = std::make_unique<runnable*[]>(capacity_);
-  std::uint64_t started_ = 0;
-  std::atomic<std::size_t> count_{0};  // written under guard_, read by anybody
+  std::atomic<std::uint64_t> started_{0};  // both written under guard_, read by anybody
+  std::atomic<std::size_t> count_{0};
 };
 
 }  // namespace errand::detail

@@ -58,10 +58,10 @@ pool_core::~pool_core() {
 }
 
 bool pool_core::all_ended() noexcept {
-  auto started = inbox_.started();  // what comes later wakes somebody, who says so when he falls asleep again
   std::lock_guard const held{sleep_guard_};
   // All sleep, and what they did they did before: their counters stand still and are visible by this lock.
   if (sleeping(idle_.load(std::memory_order_relaxed)) != size_ || has_work()) return false;
+  auto started = inbox_.started();  // last: what a worker has taken from there was counted before, and is not missed
   std::uint64_t ended = 0;
   for (auto const& w : workers()) {
     started += w.started();
@@ -76,9 +76,9 @@ void pool_core::close() noexcept {
   while (sleepers_ != nullptr) wake(take_sleeper());
 }
 
-bool pool_core::has_work() noexcept {
+bool pool_core::has_work() const noexcept {
   if (!inbox_.seems_empty()) return true;
-  for (auto const& w : workers())
+  for (worker const& w : std::span{workers_.get(), size_})
     if (!w.work().seems_empty()) return true;
   return false;
 }

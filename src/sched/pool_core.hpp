@@ -46,7 +46,7 @@ class pool_core {
   /// Sleeps until woken, as a searcher, or until the pool closes (false then). `was_searching`: give that up in the same step.
   [[nodiscard]] bool sleep(worker& w, bool was_searching) noexcept;
   /// Whether anything is to be seen in the inbox or any deque.
-  [[nodiscard]] bool has_work() noexcept;
+  [[nodiscard]] bool has_work() const noexcept;
 
  private:
   // idle_: how many sleep (low half), how many search (high half).

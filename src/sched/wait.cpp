@@ -2,6 +2,7 @@
 #include "sched/wait.hpp"
 
 #include "base/check.hpp"
+#include "sched/outside.hpp"
 #include "sched/pool_core.hpp"
 #include "task/rare_fields.hpp"
 #include "task/thread_state.hpp"
@@ -35,11 +36,13 @@ void wake_fiber(waiter* w) noexcept {
 constexpr int spins_before_sleep = 100;
 
 void sleep_thread(wait_request& q) noexcept {
-  if (q.awaited != nullptr)
+  if (q.awaited != nullptr) {
+    help_outside([](void const* awaited) { return static_cast<record const*>(awaited)->done(); }, q.awaited);
     for (int i = 0; i < spins_before_sleep; ++i) {
       if (q.awaited->done()) return;
       cpu_relax();
     }
+  }
   thread_waiter w;
   w.wake = &wake_thread;
   if (arm(w, q)) {

@@ -2,6 +2,7 @@
 #include "sched/worker.hpp"
 
 #include "fiber/overflow.hpp"
+#include "sched/outside.hpp"
 #include "sched/pool_core.hpp"
 #include "sched/run_task.hpp"
 #include "sched/threads.hpp"
@@ -138,6 +139,7 @@ runnable* worker::steal_from_others() noexcept {
 runnable* worker::search() noexcept {
   bool searching = home_->begin_searching();
   for (;;) {
+    if (searching) help_outside([](void const* home) { return static_cast<pool_core const*>(home)->has_work(); }, home_);
     for (int rounds = searching ? search_rounds : 1; rounds > 0; --rounds) {
       runnable* r = take_arrivals();
       if (r == nullptr) r = steal_from_others();

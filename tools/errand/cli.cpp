@@ -55,7 +55,7 @@ struct raw_options {
 };
 
 std::map<std::string, format> const& formats() {
-  static const std::map<std::string, format> all{{"table", format::table},
+  static std::map<std::string, format> const all{{"table", format::table},
                                                  {"json", format::json},
                                                  {"csv", format::csv},
                                                  {"markdown", format::markdown},
@@ -77,8 +77,8 @@ std::uint64_t parse_size(std::string const& text) {
   std::uint64_t size = 0;
   char const* const end = text.data() + text.size();
   auto const [after, error] = std::from_chars(text.data(), end, size);
-  const std::string unit(after, end);
-  static const std::map<std::string, int> shifts{{"", 0},   {"K", 10}, {"M", 20}, {"G", 30},
+  std::string const unit(after, end);
+  static std::map<std::string, int> const shifts{{"", 0},   {"K", 10}, {"M", 20}, {"G", 30},
                                                  {"k", 10}, {"m", 20}, {"g", 30}};
   auto const shift = shifts.find(unit);
   constexpr std::uint64_t most = 1ULL << 44;

@@ -26,7 +26,7 @@ TEST(report_formats, table_aligns_figures_right_and_words_left) {
             "A <title>\n"
             "  processor  one \"fast\" chip\n"
             "\n"
-            "                    CPU\n"
+            "                   CPU\n"
             "                    s   ±   how\n"
             "Rivals\n"
             "  a|b             1.5 ±2%   a loop\n"

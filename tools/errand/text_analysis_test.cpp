@@ -54,7 +54,8 @@ class text_programs : public testing::Test {
   void expect_same_outputs() const {
     text_job const serial = job_in("serial");
     analyse_serially(serial);
-    for (auto const& [name, run] : {std::pair("async", analyse_and_hand_off), std::pair("map", analyse_in_pieces)}) {
+    for (auto const& [name, run] :
+         {std::pair(std::string("async"), &analyse_and_hand_off), std::pair(std::string("map"), &analyse_in_pieces)}) {
       text_job const job = job_in(name);
       run(job);
       EXPECT_NO_THROW(verify_same_bytes(job.totals(), serial.totals()));

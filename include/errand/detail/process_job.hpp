@@ -99,7 +99,7 @@ void help_process_jobs(bool (*enough)(const void*), const void* argument) noexce
 unsigned process_worker_count() noexcept;
 
 // Kills the workers, ends the zygote and the dispatcher's thread, closes and unmaps all.
-// No job may be under way. For tests that count what is left over.
+// No job may be under way, and no pool be there. For tests that count what is left over.
 void shut_down_processes();
 
 }  // namespace errand::detail

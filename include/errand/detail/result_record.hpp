@@ -76,9 +76,9 @@ void run_into(result_record<T>& result, Body&& body) noexcept {
 template <class T, class F, class... Args>
 struct function_record final : result_record<T> {
   template <class Callable, class... From>
-  function_record(std::source_location from, Callable&& f, From&&... args)
+  function_record(std::source_location from, Callable&& function, From&&... args)
       : result_record<T>{&act, sizeof(function_record), from},
-        body_{std::forward<Callable>(f), std::tuple<Args...>(std::forward<From>(args)...)} {}
+        body_{std::forward<Callable>(function), std::tuple<Args...>(std::forward<From>(args)...)} {}
   ~function_record() { drop_body(); }
 
  private:

@@ -8,10 +8,15 @@
 #include <chrono>
 #include <cstdint>
 
-// <future> alone costs more than all of errand's core; an opaque declaration of its enumeration suffices here.
+// <future> alone costs more than all of errand's core; an opaque declaration of its enumeration suffices here, where the
+// library keeps it in namespace std itself.
+#if defined(_LIBCPP_VERSION)
+#include <future>
+#else
 namespace std {
 enum class future_status;
 }
+#endif
 
 namespace errand {
 

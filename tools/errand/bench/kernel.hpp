@@ -64,7 +64,7 @@ answer count_by_dispatches(job const& j, Dispatch&& dispatch) {
   double const begin = now();
   answer a;
   for (std::uint64_t i = 0; i < j.n; ++i) {
-    const std::uint64_t here = current_place();
+    std::uint64_t const here = current_place();
     unit const u = dispatch(i);
     a.value += u.steps;
     a.elsewhere += u.place != here ? 1 : 0;

@@ -57,7 +57,7 @@ double nanoseconds_added_per_dispatch(runner& r, std::vector<job> const& jobs) {
 measurement measure_runner(runner& r, plan const& p) {
   warm_up(r);
   measurement m;
-  const std::span<answer> answers(m.answers.data(), p.jobs.size());
+  std::span<answer> const answers(m.answers.data(), p.jobs.size());
   if (p.what != workload::fine) {
     m.seconds = seconds_of([&] { r.run(p.jobs, answers); });
     return m;

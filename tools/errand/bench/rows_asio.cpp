@@ -17,13 +17,13 @@ class asio_pool : public runner {
   explicit asio_pool(int workers) : pool_(static_cast<std::size_t>(workers)) {}
   ~asio_pool() override { pool_.join(); }
 
-  void run(std::span<const job> jobs, std::span<answer> answers) override {
+  void run(std::span<job const> jobs, std::span<answer> answers) override {
     std::latch left(static_cast<std::ptrdiff_t>(jobs.size()));
     for (std::size_t i = 0; i < jobs.size(); ++i) post_job(jobs[i], answers[i], left);
     left.wait();
   }
 
-  void run_fine(std::span<const job> jobs, std::span<answer> answers) override {
+  void run_fine(std::span<job const> jobs, std::span<answer> answers) override {
     std::latch left(static_cast<std::ptrdiff_t>(jobs.size()));
     std::vector<chain> chains(jobs.size());
     for (std::size_t i = 0; i < jobs.size(); ++i) {

@@ -11,11 +11,11 @@ class plain_loop : public runner {
  public:
   explicit plain_loop(int /*workers*/) {}
 
-  void run(std::span<const job> jobs, std::span<answer> answers) override {
+  void run(std::span<job const> jobs, std::span<answer> answers) override {
     for (std::size_t i = 0; i < jobs.size(); ++i) answers[i] = run_job(jobs[i]);
   }
 
-  void run_fine(std::span<const job> jobs, std::span<answer> answers) override {
+  void run_fine(std::span<job const> jobs, std::span<answer> answers) override {
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       answers[i] = jobs[i].kind == job_kind::count ? count_by_dispatches(jobs[i], inner_loop) : run_job(jobs[i]);
     }

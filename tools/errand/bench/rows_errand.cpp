@@ -17,7 +17,7 @@
 namespace bench {
 namespace {
 
-using job_list = std::span<const job>;
+using job_list = std::span<job const>;
 
 // The default pool and the default worker processes take their number from here, at their start.
 void set_default_workers(int workers) { setenv("ERRAND_THREADS", std::to_string(workers).c_str(), 1); }
@@ -108,7 +108,7 @@ class errand_coroutines : public runner {
     double const begin = now();
     answer a;
     for (std::uint64_t i = 0; i < j.n; ++i) {
-      const std::uint64_t here = current_place();
+      std::uint64_t const here = current_place();
       unit const u = co_await errand::async(Where, inner_loop, i);
       a.value += u.steps;
       a.elsewhere += u.place != here ? 1 : 0;

@@ -66,9 +66,9 @@ class forks : public runner {
  public:
   explicit forks(int workers) : workers_(workers) {}
 
-  void run(std::span<const job> jobs, std::span<answer> answers) override { on_each_job(jobs, answers, run_job); }
+  void run(std::span<job const> jobs, std::span<answer> answers) override { on_each_job(jobs, answers, run_job); }
 
-  void run_fine(std::span<const job> jobs, std::span<answer> answers) override {
+  void run_fine(std::span<job const> jobs, std::span<answer> answers) override {
     on_each_job(jobs, answers, [](job const& j) {
       if (j.kind != job_kind::count) return run_job(j);
       shared_array<unit> slot(1);
@@ -81,7 +81,7 @@ class forks : public runner {
 
  private:
   template <class Body>
-  void on_each_job(std::span<const job> jobs, std::span<answer> answers, Body const& body) {
+  void on_each_job(std::span<job const> jobs, std::span<answer> answers, Body const& body) {
     shared_array<answer> results(jobs.size());
     int running = 0;
     for (std::size_t i = 0; i < jobs.size(); ++i) {

@@ -19,12 +19,12 @@ class omp_loop : public runner {
  public:
   explicit omp_loop(int workers) : workers_(workers) {}
 
-  void run(std::span<const job> jobs, std::span<answer> answers) override {
+  void run(std::span<job const> jobs, std::span<answer> answers) override {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(workers_)
     for (std::size_t i = 0; i < jobs.size(); ++i) answers[i] = run_job(jobs[i]);
   }
 
-  void run_fine(std::span<const job> jobs, std::span<answer> answers) override {
+  void run_fine(std::span<job const> jobs, std::span<answer> answers) override {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(workers_)
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       answers[i] = jobs[i].kind == job_kind::count ? count_by_dispatches(jobs[i], as_omp_task) : run_job(jobs[i]);

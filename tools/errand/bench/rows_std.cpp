@@ -17,11 +17,11 @@ class std_threads : public runner {
  public:
   explicit std_threads(int workers) : workers_(static_cast<std::size_t>(workers)) {}
 
-  void run(std::span<const job> jobs, std::span<answer> answers) override {
+  void run(std::span<job const> jobs, std::span<answer> answers) override {
     on_each_job(jobs, [&](std::size_t i) { answers[i] = run_job(jobs[i]); });
   }
 
-  void run_fine(std::span<const job> jobs, std::span<answer> answers) override {
+  void run_fine(std::span<job const> jobs, std::span<answer> answers) override {
     on_each_job(jobs, [&](std::size_t i) {
       answers[i] = jobs[i].kind == job_kind::count ? count_by_dispatches(jobs[i], on_a_thread) : run_job(jobs[i]);
     });
@@ -35,7 +35,7 @@ class std_threads : public runner {
   }
 
   template <class Body>
-  void on_each_job(std::span<const job> jobs, Body const& body) {
+  void on_each_job(std::span<job const> jobs, Body const& body) {
     std::atomic<std::size_t> next{0};
     std::vector<std::thread> threads;
     for (std::size_t w = 0; w < workers_; ++w) {
@@ -53,9 +53,9 @@ class std_async : public runner {
  public:
   explicit std_async(int workers) : free_(workers) {}
 
-  void run(std::span<const job> jobs, std::span<answer> answers) override { on_each_job(jobs, answers, run_job); }
+  void run(std::span<job const> jobs, std::span<answer> answers) override { on_each_job(jobs, answers, run_job); }
 
-  void run_fine(std::span<const job> jobs, std::span<answer> answers) override {
+  void run_fine(std::span<job const> jobs, std::span<answer> answers) override {
     on_each_job(jobs, answers, [](job const& j) {
       return j.kind == job_kind::count ? count_by_dispatches(j, on_a_thread) : run_job(j);
     });
@@ -65,7 +65,7 @@ class std_async : public runner {
   static unit on_a_thread(std::uint64_t i) { return std::async(std::launch::async, inner_loop, i).get(); }
 
   template <class Body>
-  void on_each_job(std::span<const job> jobs, std::span<answer> answers, Body const& body) {
+  void on_each_job(std::span<job const> jobs, std::span<answer> answers, Body const& body) {
     std::vector<std::future<answer>> futures;
     for (job const& j : jobs) {
       futures.push_back(std::async(std::launch::async, [&, this] {

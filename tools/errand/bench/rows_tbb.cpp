@@ -16,9 +16,9 @@ class tbb_tasks : public runner {
   explicit tbb_tasks(int workers)
       : limit_(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(workers)), arena_(workers) {}
 
-  void run(std::span<const job> jobs, std::span<answer> answers) override { on_each_job(jobs, answers, run_job); }
+  void run(std::span<job const> jobs, std::span<answer> answers) override { on_each_job(jobs, answers, run_job); }
 
-  void run_fine(std::span<const job> jobs, std::span<answer> answers) override {
+  void run_fine(std::span<job const> jobs, std::span<answer> answers) override {
     on_each_job(jobs, answers, [](job const& j) {
       if (j.kind != job_kind::count) return run_job(j);
       tbb::task_group one;
@@ -33,7 +33,7 @@ class tbb_tasks : public runner {
 
  private:
   template <class Body>
-  void on_each_job(std::span<const job> jobs, std::span<answer> answers, Body const& body) {
+  void on_each_job(std::span<job const> jobs, std::span<answer> answers, Body const& body) {
     arena_.execute([&] {
       tbb::task_group group;
       for (std::size_t i = 0; i < jobs.size(); ++i) {

@@ -36,7 +36,7 @@ scratch_directory::~scratch_directory() {
 void scratch_directory::require_space(std::uint64_t bytes) const {
   struct statvfs about {};
   if (statvfs(path_.c_str(), &about) != 0) throw os_failure("ask for the free space of " + path_, errno);
-  const std::uint64_t available = static_cast<std::uint64_t>(about.f_bavail) * about.f_frsize;
+  std::uint64_t const available = static_cast<std::uint64_t>(about.f_bavail) * about.f_frsize;
   if (available < bytes) {
     throw failure(fmt::format("not enough space in {}: {} MiB are needed, {} MiB are free", path_, (bytes >> 20) + 1,
                               available >> 20));

@@ -159,7 +159,7 @@ class suite_run {
         row.what.kin == family::python ? fmt::format("Python {}", row.what.title) : row.what.title;
     progress_.step(fmt::format("run {} of {}: {}, {}", run, runs_of(row), title, text_of(w).title));
     double const scale = row.what.kin == family::python ? result_.python_scale : result_.scale;
-    const plan p{w, jobs_of(w, scale, scratch_.path()), result_.workers, scratch_.path()};
+    plan const p{w, jobs_of(w, scale, scratch_.path()), result_.workers, scratch_.path()};
     try {
       measurement const m = run_isolated_as([&] { return row.what.measure(p); });
       verify(p.jobs, std::span(m.answers).first(p.jobs.size()));
@@ -187,7 +187,7 @@ suite_result run_suite(suite_options const& options) {
     result.rows.push_back({std::move(t), {}});
   }
   result.workloads = choose_workloads(options.workloads);
-  const scratch_directory scratch(options.directory);
+  scratch_directory const scratch(options.directory);
   result.scale = options.scale ? *options.scale : calibrated_scale();
   result.python_scale = std::min(result.scale, most_python_scale);
   result.runs = options.runs;

@@ -300,7 +300,7 @@ record record_of(analysis const& a, suite_row const& row, workload w) {
 }  // namespace
 
 report report_of(suite_result const& result) {
-  const analysis a(result);
+  analysis const a(result);
   report r;
   r.title = "errand bench: five techniques on real work";
   r.facts = describe_machine();

@@ -45,10 +45,10 @@ class runner {
   virtual ~runner() = default;
 
   // Runs whole jobs; returns when all are done. answers[i] belongs to jobs[i].
-  virtual void run(std::span<const job> jobs, std::span<answer> answers) = 0;
+  virtual void run(std::span<job const> jobs, std::span<answer> answers) = 0;
 
   // The same with every inner loop of a counting job as a dispatch of its own, in order.
-  virtual void run_fine(std::span<const job> jobs, std::span<answer> answers) = 0;
+  virtual void run_fine(std::span<job const> jobs, std::span<answer> answers) = 0;
 };
 
 struct technique {

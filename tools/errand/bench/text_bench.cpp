@@ -95,7 +95,7 @@ class text_run {
 
   report measure_everything() {
     std::string const path = options_.file.empty() ? generated() : options_.file;
-    const input_file input(path);
+    input_file const input(path);
     size_ = static_cast<double>(input.size());
     scratch_.require_space(2 * input.size());
     progress_.step("reading " + path);
@@ -123,7 +123,7 @@ class text_run {
   // The serial program's first outputs stay, and all others are compared with them.
   void measure(std::size_t p, std::string const& input) {
     bool const is_reference = p == 0 && samples_[p].seconds.empty();
-    const text_job job{input, scratch_.file(is_reference ? "reference" : "candidate"), options_.workers};
+    text_job const job{input, scratch_.file(is_reference ? "reference" : "candidate"), options_.workers};
     std::filesystem::create_directory(job.directory);
     try {
       sample const s = run_isolated_as([&] { return timed(programs[p], job); });
@@ -199,7 +199,7 @@ class text_run {
 }  // namespace
 
 report run_text(text_options const& options) {
-  const scratch_directory scratch(options.directory);
+  scratch_directory const scratch(options.directory);
   return text_run(options, scratch).measure_everything();
 }
 

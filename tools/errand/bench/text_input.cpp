@@ -42,7 +42,7 @@ void generate_text(std::string const& path, std::uint64_t size) {
     block.clear();
     while (block.size() < block_size && written + block.size() < size) {
       milliseconds += d.below(40);
-      const std::uint64_t seconds = milliseconds / 1000;
+      std::uint64_t const seconds = milliseconds / 1000;
       fmt::format_to(std::back_inserter(block), "2015-09-{:02} {:02}:{:02}:{:02}.{:03} {} {} /item/{} {} {}\n",
                      18 + seconds / 86400 % 12, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60,
                      milliseconds % 1000, services.at(d.below(services.size())), verbs.at(d.below(verbs.size())),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The parallel program. The file is cut into pieces of a few MiB that end where lines end; a window of
+// The parallel program. The file is cut into pieces of about a MiB that end where lines end; a window of
 // pieces is analysed by errand::map while the texts of the window before are written in the background.
 #include "bench/auxiliary_file.hpp"
 #include "bench/input_file.hpp"
@@ -15,9 +15,9 @@
 namespace bench {
 namespace {
 
-constexpr std::uint64_t piece_size = 4 << 20;
+constexpr std::uint64_t piece_size = 1 << 20;
 constexpr std::uint64_t look_ahead = 64 << 10;  // for the end of a line
-constexpr std::size_t pieces_per_worker = 2;
+constexpr std::size_t pieces_per_worker = 4;
 
 struct piece {
   std::uint64_t begin = 0;
@@ -47,7 +47,7 @@ std::uint64_t next_line(input_file const& file, std::uint64_t at) {
 std::vector<piece> next_pieces(input_file const& file, std::uint64_t& at, std::size_t count) {
   std::vector<piece> pieces;
   while (at < file.size() && pieces.size() < count) {
-    const std::uint64_t end = at + piece_size < file.size() ? next_line(file, at + piece_size) : file.size();
+    std::uint64_t const end = at + piece_size < file.size() ? next_line(file, at + piece_size) : file.size();
     pieces.push_back({at, end});
     at = end;
   }
@@ -70,7 +70,7 @@ piece_result analyse_piece(input_file const& file, piece const& p) {
 }  // namespace
 
 void analyse_in_pieces(text_job const& job) {
-  const input_file file(job.input);
+  input_file const file(job.input);
   stream_file selected(job.selected());
   stream_file table(job.table());
   totals_by_key totals;

@@ -35,7 +35,7 @@ void verify_lines(char const* path, std::uint64_t lines) {
   static std::vector<char> const expected = block_of_lines();
   static std::vector<char> found(expected.size());
 
-  const input_file file(path);
+  input_file const file(path);
   verify_size(file, lines * line_of_the_post.size());
   for (std::uint64_t at = 0; at < file.size();) {
     std::size_t const n = file.read_at(at, found);
@@ -48,12 +48,12 @@ void verify_lines(char const* path, std::uint64_t lines) {
 
 }  // namespace
 
-void verify(std::span<const job> jobs, std::span<const answer> answers) {
+void verify(std::span<job const> jobs, std::span<answer const> answers) {
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     job const& j = jobs[i];
     answer const& a = answers[i];
     if (j.kind == job_kind::count) {
-      const std::uint64_t expected = j.n == 0 ? 0 : j.n * (j.n - 1) / 2;
+      std::uint64_t const expected = j.n == 0 ? 0 : j.n * (j.n - 1) / 2;
       if (a.value != expected) {
         throw failure(fmt::format("the job n = {} counted {} steps, not {}", j.n, a.value, expected));
       }
@@ -66,8 +66,8 @@ void verify(std::span<const job> jobs, std::span<const answer> answers) {
 
 void verify_same_bytes(std::string const& path, std::string const& expected_path) {
   constexpr std::size_t block = 1 << 20;
-  const input_file file(path);
-  const input_file expected_file(expected_path);
+  input_file const file(path);
+  input_file const expected_file(expected_path);
   verify_size(file, expected_file.size());
 
   std::vector<char> found(block);

@@ -13,7 +13,7 @@
 namespace bench {
 
 // Checks every job's answer and file. Throws failure.
-void verify(std::span<const job> jobs, std::span<const answer> answers);
+void verify(std::span<job const> jobs, std::span<answer const> answers);
 
 // Checks that two files hold the same bytes. Throws failure naming the first difference.
 void verify_same_bytes(std::string const& path, std::string const& expected_path);

@@ -14,15 +14,15 @@ constexpr std::array<std::uint64_t, 5> io_lines{200'000, 1'500'000, 1'000'000, 1
 constexpr std::array<std::uint64_t, 2> both_cpu_sizes{2000, 15000};
 constexpr std::array<std::uint64_t, 3> both_io_lines{1'000'000, 100'000, 1'200'000};
 
-void add_counting(std::vector<job>& jobs, std::span<const std::uint64_t> sizes, double scale) {
-  for (const std::uint64_t n : sizes) {
+void add_counting(std::vector<job>& jobs, std::span<std::uint64_t const> sizes, double scale) {
+  for (std::uint64_t const n : sizes) {
     jobs.push_back(job::count(static_cast<std::uint64_t>(std::llround(static_cast<double>(n) * std::sqrt(scale)))));
   }
 }
 
-void add_writing(std::vector<job>& jobs, std::span<const std::uint64_t> lines, double scale,
+void add_writing(std::vector<job>& jobs, std::span<std::uint64_t const> lines, double scale,
                  std::string const& directory) {
-  for (const std::uint64_t n : lines) {
+  for (std::uint64_t const n : lines) {
     auto const scaled = static_cast<std::uint64_t>(std::llround(static_cast<double>(n) * scale));
     jobs.push_back(job::write(scaled, fmt::format("{}/lines-{}.txt", directory, jobs.size())));
   }
@@ -67,13 +67,13 @@ std::vector<job> jobs_of(workload w, double scale, std::string const& directory)
 
 std::uint64_t cpu_steps_at_scale_1() {
   std::uint64_t steps = 0;
-  for (const std::uint64_t n : cpu_sizes) steps += n * (n - 1) / 2;
+  for (std::uint64_t const n : cpu_sizes) steps += n * (n - 1) / 2;
   return steps;
 }
 
 std::uint64_t most_bytes_on_disk(double scale) {
   std::uint64_t lines = 0;
-  for (const std::uint64_t n : io_lines) lines += n;
+  for (std::uint64_t const n : io_lines) lines += n;
   return static_cast<std::uint64_t>(static_cast<double>(lines * line_of_the_post.size()) * scale);
 }
 
