@@ -57,25 +57,20 @@ class sleepers {
     woken_.fetch_add(1, std::memory_order_relaxed);
   }
   // By who has started them all.
-  void all_started() {
-    threads_ = other_threads().size();
-    resident_ = resident_bytes();
-  }
+  void all_started() { threads_ = other_threads().size(); }
   // In milliseconds.
   [[nodiscard]] sample result(std::size_t count) const {
     auto const end = now_ns();
     require(woken_.load() == count, "not every sleeper woke");
     require(early_.load() == 0, "a sleeper woke before its time");
-    auto const most = std::max(resident_, resident_bytes());
     return {ns_each(from_, end, 1'000'000),
-            {{"MB", (most - resident_before_) / 1e6},
+            {{"MB", (most_resident_bytes() - resident_before_) / 1e6},
              {"threads", static_cast<double>(threads_)},
              {"CPU s", ns_each(cpu_, cpu_ns(), 1'000'000'000)}}};
   }
 
  private:
   double resident_before_ = resident_bytes();
-  double resident_ = 0;
   std::size_t threads_ = 0;
   std::int64_t cpu_ = cpu_ns();
   std::int64_t from_ = now_ns();

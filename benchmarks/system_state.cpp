@@ -47,6 +47,16 @@ double resident_bytes() {
   return static_cast<double>(resident) * static_cast<double>(::sysconf(_SC_PAGESIZE));
 }
 
+double most_resident_bytes() {
+  // Not getrusage's ru_maxrss, which a process inherits from the one that started it.
+  file const status{std::fopen("/proc/self/status", "re")};
+  char line[256];
+  long kibibytes = 0;
+  while (status && std::fgets(line, sizeof line, status.get()) != nullptr)
+    if (std::sscanf(line, "VmHWM: %ld kB", &kibibytes) == 1) return static_cast<double>(kibibytes) * 1024;
+  throw wrong_result{"/proc/self/status has no VmHWM"};
+}
+
 long times_slept_by_this_thread() { return times_slept(RUSAGE_THREAD); }
 long times_slept_by_all_threads() { return times_slept(RUSAGE_SELF); }
 

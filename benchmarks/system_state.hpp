@@ -28,6 +28,8 @@ namespace microbench {
 
 // Bytes of memory that are ours and present.
 [[nodiscard]] double resident_bytes();
+// The most that it has been in this process.
+[[nodiscard]] double most_resident_bytes();
 // How often the calling thread, or all threads, gave up the processor of their own accord: to sleep.
 [[nodiscard]] long times_slept_by_this_thread();
 [[nodiscard]] long times_slept_by_all_threads();

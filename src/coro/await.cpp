@@ -8,7 +8,33 @@
 
 #include <errand/detail/coroutine.hpp>
 
+#include <utility>
+
 namespace errand::detail {
+
+/// A loop on some stack that resumes coroutines; found by way of the thread that runs there.
+struct trampoline {
+  void* running;  // the frame it has resumed
+  void* next;     // the frame to resume when that one returns here, by suspending or by ending
+};
+
+void run_coroutine(void* frame) {
+  trampoline t{nullptr, frame};
+  trampoline* const outer = std::exchange(this_thread().resuming, &t);
+  while (t.next != nullptr) {
+    t.running = std::exchange(t.next, nullptr);
+    std::coroutine_handle<>::from_address(t.running).resume();  // may return on another thread
+  }
+  this_thread().resuming = outer;
+}
+
+std::coroutine_handle<> hand_on(std::coroutine_handle<> from, std::coroutine_handle<> next) noexcept {
+  trampoline* const t = this_thread().resuming;
+  // Only from the very coroutine that the loop has resumed does control come straight back to it.
+  if (t == nullptr || t->running != from.address()) return next;
+  t->next = next.address();
+  return std::noop_coroutine();
+}
 
 namespace {
 
@@ -20,7 +46,7 @@ void wake_coroutine(waiter* w) noexcept {
 void resume_coroutine(runnable* r) noexcept {
   auto& c = static_cast<coroutine_waiter&>(*r);
   this_thread().current = c.task_;
-  std::coroutine_handle<>::from_address(c.frame_).resume();  // the waiter is gone after this
+  run_coroutine(c.frame_);  // the waiter is gone after this
   this_thread().current = nullptr;
 }
 

@@ -127,17 +127,21 @@ void dispatcher::stop(process_job& job) noexcept {
 void dispatcher::help(bool (*enough)(void const*), void const* argument) noexcept {
   {
     std::lock_guard const hold(lock_);
+    std::size_t const busy = busy_workers();
     // One spinner at most, and none that would take a worker's processor.
-    if (drivers_ != 0 || busy_workers() + 1 > processors_) return;
+    if (helped_.load(std::memory_order_relaxed) || busy == 0 || busy + 1 > processors_) return;
+    helped_.store(true, std::memory_order_relaxed);
   }
   drive([&] { return enough(argument); });
+  helped_.store(false, std::memory_order_relaxed);
 }
 
 // ---- who looks for replies
 
 void dispatcher::run_thread() noexcept {
   for (;;) {
-    drive([] { return false; });
+    // Whoever waits for a result takes it in faster than we could wake him: we leave it to him.
+    drive([this] { return helped_.load(std::memory_order_relaxed); });
     pollfd watched[] = {{bell_fd_, POLLIN, 0}, {zygote_.fd(), POLLIN, 0}};
     {
       std::lock_guard const hold(lock_);
@@ -173,7 +177,7 @@ void dispatcher::drive(Enough enough) noexcept {
     if (idle_since == 0) idle_since = time;
     std::lock_guard const hold(lock_);
     std::size_t const busy = busy_workers();
-    if (busy == 0 || busy + drivers_ > processors_ || time - idle_since > longest_spin) break;
+    if (busy == 0 || busy + 1 > processors_ || time - idle_since > longest_spin) break;
   }
   {
     std::lock_guard const hold(lock_);

@@ -6,6 +6,7 @@
 // states of a worker and of a job, and the protocol.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <errand/detail/process_job.hpp>
 #include <memory>
@@ -120,9 +121,10 @@ class dispatcher {
   std::uint64_t last_id_ = 0;
   std::uint64_t last_serial_ = 0;
   std::uint64_t uses_ = 0;
-  std::int64_t mean_job_ = 0;  // nanoseconds, 0: unknown
-  unsigned stillborn_ = 0;     // workers in a row that died with no job begun
-  unsigned drivers_ = 0;       // threads that look for replies right now
+  std::int64_t mean_job_ = 0;        // nanoseconds, 0: unknown
+  unsigned stillborn_ = 0;           // workers in a row that died with no job begun
+  unsigned drivers_ = 0;             // threads that look for replies right now
+  std::atomic<bool> helped_{false};  // one of them is in help(). Set under the lock; read as a hint, without
   large_places large_arguments_{shared_file::argument_slot};
   bool broken_ = false;  // the zygote is gone
   bool ending_ = false;

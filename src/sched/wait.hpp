@@ -12,12 +12,14 @@
 namespace errand::detail {
 
 class worker;
+struct trampoline;
 
 /// A task's stack, parked.
 struct fiber_waiter : waiter, runnable {
   wait_request* request = nullptr;
   stack* parked_on = nullptr;
   record* current = nullptr;      // what ran there
+  trampoline* resuming = nullptr;
   pool_core* home = nullptr;      // whose workers may continue it
   bool reschedule = false;        // it does not wait, it only lets others run first
 };

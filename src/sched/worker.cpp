@@ -77,13 +77,16 @@ void worker::leave_stack_to(fiber_waiter& parked) {
     prepare(*fresh, &worker::loop);
     parked.parked_on = w.running_on_;
     parked.current = t.current;
+    parked.resuming = t.resuming;
     parked.home = w.home_;
     w.running_on_ = fresh;
     t.current = nullptr;
+    t.resuming = nullptr;
     received = static_cast<stack*>(switch_stack(*parked.parked_on, *fresh, &parked));
   }
   thread_state& t = this_thread();
   t.current = parked.current;
+  t.resuming = parked.resuming;
   t.as_worker->stacks_.release(received);
 }
 
@@ -139,7 +142,13 @@ runnable* worker::steal_from_others() noexcept {
 runnable* worker::search() noexcept {
   bool searching = home_->begin_searching();
   for (;;) {
-    if (searching) help_outside([](void const* home) { return static_cast<pool_core const*>(home)->has_work(); }, home_);
+    if (searching) {
+      help_outside([](void const* home) { return static_cast<pool_core const*>(home)->has_work(); }, home_);
+      if (runnable* const r = work_.pop(); r != nullptr) {  // what that has made ready
+        home_->end_searching();
+        return r;
+      }
+    }
     for (int rounds = searching ? search_rounds : 1; rounds > 0; --rounds) {
       runnable* r = take_arrivals();
       if (r == nullptr) r = steal_from_others();

@@ -37,6 +37,11 @@ rare_fields& rare_fields_of(record& r) {
   return *there;
 }
 
+// By whoever holds the handle.
+static void report_if_unobserved(record& r) noexcept {
+  if (r.error_ && !std::exchange(r.observed_, true)) report_unobserved(r);
+}
+
 void destroy(record& r) noexcept {
   delete r.rare_.load(std::memory_order_relaxed);
   r.act_(&r, record_verb::destroy);
@@ -94,6 +99,7 @@ void complete(record& r) noexcept {
   }
   // Last touch, unless the record is our own: of a detached task the handle is inherited by the task itself.
   if ((after & record_state::detached) != 0) {
+    report_if_unobserved(r);  // first: finish() counts it, and waits only for the end
     detached_ended(r);
     release_handle(r);
   } else {
@@ -108,7 +114,7 @@ void complete(record& r) noexcept {
 }
 
 void release_handle(record& r) noexcept {
-  if (r.error_ && !std::exchange(r.observed_, true)) report_unobserved(r);
+  report_if_unobserved(r);
   // Nobody but us: the common case needs no read-modify-write.
   if (r.state_.load(std::memory_order_acquire) ==  // (R1)
       (record_state::handle | record_state::begun | record_state::done))

@@ -10,10 +10,12 @@
 namespace errand::detail {
 
 class worker;
+struct trampoline;
 
 struct thread_state {
   record* current = nullptr;     // the innermost task running on this thread
   worker* as_worker = nullptr;   // set for the life of a pool's thread
+  trampoline* resuming = nullptr;  // the innermost loop that resumes coroutines on the running stack
 };
 
 /// The calling thread's. Valid until the next call that may switch stacks.

@@ -11,12 +11,11 @@ namespace {
 
 struct variation {
   memory kind = memory::store_buffers;
-  order push = order::seq_cst;         // (P1)
-  bool looks_again = true;             // (P2)
+  order push = order::seq_cst;          // (P1)
+  bool looks_again = true;              // (P2)
   bool counted_before_it_looks = true;  // (P2)
-  bool hands_on = true;                // (P3)
-  bool counted_by_waker = true;        // a chosen sleeper counts as searching at once
-  bool takes_back = false;             // the pusher pops what it pushed, and pushes it back
+  bool hands_on = true;                 // (P3)
+  bool takes_back = false;              // the pusher pops what it pushed, and pushes it back
   bool tells_again = true;
 };
 
@@ -47,7 +46,7 @@ class pool {
     for (int w = 0; w < 2; ++w) {
       if (v[listed_[w]] == 0) continue;
       v[listed_[w]] = 0;
-      v.add(idle_, (how_.counted_by_waker ? one_searching : 0) - one_sleeping);
+      v.add(idle_, one_searching - one_sleeping);
       v.exchange(woken_[w], 1);
       return;
     }
@@ -131,7 +130,6 @@ class pool {
     p.rest("sleeps until woken", [this, w, searches](view& v) {
       v.await(v.load(woken_[w]) == 1);
       v[searches] = 1;
-      if (!how_.counted_by_waker) v.add(idle_, one_searching);
       v.go_to("search");
     });
   }
@@ -178,11 +176,6 @@ TEST(sleep_protocol, fails_if_an_entry_is_taken_back_and_pushed_again_in_silence
   EXPECT_TRUE(explore({.takes_back = true}).holds());
   auto const result = explore({.takes_back = true, .tells_again = false});
   EXPECT_TRUE(result.fails_with(left_lying)) << result;
-}
-
-TEST(sleep_protocol, needs_the_count_of_a_chosen_sleeper_only_to_wake_no_more_than_one) {
-  auto const result = explore({.counted_by_waker = false});
-  EXPECT_TRUE(result.holds()) << result;
 }
 
 }  // namespace

@@ -37,6 +37,12 @@ void after_suspension(coroutine_waiter& w);
 /// A coroutine's last step as a task: the result stands in the record.
 void complete_coroutine(record& r) noexcept;
 
+/// Resumes a coroutine, and then, one after the other and never one on top of the other, those that it hands on to.
+void run_coroutine(void* frame);
+/// For the running coroutine `from`, about to suspend: `next` goes on in its stead. Compilers turn symmetric transfer into a
+/// jump only when they optimise; this keeps the stack from growing with the number of awaits at any level.
+[[nodiscard]] std::coroutine_handle<> hand_on(std::coroutine_handle<> from, std::coroutine_handle<> next) noexcept;
+
 template <class T>
 class [[nodiscard]] future_awaiter {
  public:
@@ -116,7 +122,7 @@ struct final_awaiter {
   template <class T>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<promise<T>> h) noexcept {
     promise_base& p = h.promise();
-    if (p.finish_task_ == nullptr) return p.awaited_by_;
+    if (p.finish_task_ == nullptr) return hand_on(h, p.awaited_by_);
     p.finish_task_(p);  // ends the task; the frame is gone after this
     return std::noop_coroutine();
   }
@@ -183,7 +189,7 @@ class [[nodiscard("a task<T> does nothing until it is co_awaited, got, or given 
       bool await_ready() const noexcept { return false; }
       std::coroutine_handle<> await_suspend(std::coroutine_handle<> by) const noexcept {
         frame.promise().awaited_by_ = by;
-        return frame;
+        return detail::hand_on(by, frame);
       }
       T await_resume() const { return frame.promise().result_.take(); }
     };
@@ -293,7 +299,7 @@ struct coroutine_record final : result_record<T> {
       self->drop_body();
       complete_coroutine(*self);
     };
-    body_.frame.resume();
+    run_coroutine(body_.frame.address());
     return false;
   }
 
