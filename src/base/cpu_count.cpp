@@ -49,7 +49,7 @@ std::int64_t number(std::string_view word) noexcept {
 
 unsigned processors_of(std::int64_t quota, std::int64_t period) noexcept {
   if (quota <= 0 || period <= 0) return 0;
-  return static_cast<unsigned>(std::min<std::int64_t>((quota + period - 1) / period, most_workers));
+  return static_cast<unsigned>(std::min<std::int64_t>(quota / period + (quota % period != 0 ? 1 : 0), most_workers));
 }
 
 unsigned affinity() {

@@ -121,6 +121,8 @@ struct give_all_back {
   block* const b = list.head;
   if (b == nullptr) return refill(index);
   list.head = b->next;
+  __builtin_prefetch(list.head, 1);  // the next one's first lines: its link, and most of a record
+  __builtin_prefetch(reinterpret_cast<std::byte*>(list.head) + step, 1);
   ++list.room;
   return b;
 }

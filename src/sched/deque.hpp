@@ -22,18 +22,31 @@ class deque {
   /// No other worker exists: the owner needs no ordering against thieves. Before the first push.
   void set_alone() noexcept { alone_ = true; }
 
-  /// Owner only. Throws nothing but ends the program where not even a larger buffer can be had.
-  void push(runnable* r) noexcept {
+  /// Owner only. Returns whether it was empty before. Ends the program where not even a larger buffer can be had.
+  bool push(runnable* r) noexcept {
     auto const bottom = bottom_.load(std::memory_order_relaxed);
     auto* buffer = buffer_.load(std::memory_order_relaxed);
     // (D3) acquire: the thief has read the slot that we are about to reuse; pairs with the exchange of top_ in steal().
-    if (bottom - top_.load(std::memory_order_acquire) >= buffer->capacity) buffer = grow(*buffer, bottom);
+    auto const there = bottom - top_.load(std::memory_order_acquire);
+    if (there >= buffer->capacity) buffer = grow(*buffer, bottom);
     buffer->slot(bottom).store(r, std::memory_order_relaxed);
     if (alone_)
       bottom_.store(bottom + 1, std::memory_order_relaxed);
     else
       // (D1) publishes the slot; pairs with the load of bottom_ in steal(). seq_cst: before the look at who sleeps, (P1).
       bottom_.store(bottom + 1, std::memory_order_seq_cst);  // (D1)
+    return there <= 0;
+  }
+
+  /// Owner only: several, the last of them becoming the newest.
+  void push_all(runnable* const* first, std::size_t count) noexcept {
+    auto const bottom = bottom_.load(std::memory_order_relaxed);
+    auto const end = bottom + static_cast<std::int64_t>(count);
+    auto* buffer = buffer_.load(std::memory_order_relaxed);
+    // (D3) acquire, as in push()
+    while (end - top_.load(std::memory_order_acquire) > buffer->capacity) buffer = grow(*buffer, bottom);
+    for (auto i = bottom; i < end; ++i) buffer->slot(i).store(first[i - bottom], std::memory_order_relaxed);
+    bottom_.store(end, std::memory_order_seq_cst);  // (D1)
   }
 
   /// Owner only: the newest, or null.

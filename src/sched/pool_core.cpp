@@ -61,13 +61,15 @@ bool pool_core::all_ended() noexcept {
   std::lock_guard const held{sleep_guard_};
   // All sleep, and what they did they did before: their counters stand still and are visible by this lock.
   if (sleeping(idle_.load(std::memory_order_relaxed)) != size_ || has_work()) return false;
-  auto started = inbox_.started();  // last: what a worker has taken from there was counted before, and is not missed
   std::uint64_t ended = 0;
-  for (auto const& w : workers()) {
-    started += w.started();
-    ended += w.ended();
-  }
-  return started == ended;
+  for (auto const& w : workers()) ended += w.ended();
+  return started() == ended;  // started last: what a worker has taken from the inbox was counted before, and is not missed
+}
+
+std::uint64_t pool_core::started() const noexcept {
+  auto sum = inbox_.started();
+  for (worker const& w : std::span{workers_.get(), size_}) sum += w.started();
+  return sum;
 }
 
 void pool_core::close() noexcept {
@@ -118,6 +120,37 @@ worker* pool_core::choose_sleeper() noexcept {
   return &take_sleeper();
 }
 
+worker* pool_core::choose_napper() noexcept {
+  std::lock_guard const held{sleep_guard_};
+  if (napper_ == nullptr) return nullptr;
+  idle_.fetch_sub(napping, std::memory_order_seq_cst);  // (P2)
+  return std::exchange(napper_, nullptr);
+}
+
+bool pool_core::nap_while_others_start(worker& w) noexcept {
+  // A task that its starter does not run by itself after all waits this long at most for another worker.
+  constexpr std::int64_t nap = 100'000;  // ns
+  for (auto before = started();;) {
+    {
+      std::lock_guard const held{sleep_guard_};
+      if (napper_ != nullptr || closed_) return false;
+      napper_ = &w;
+      w.woken_.store(0, std::memory_order_relaxed);
+      idle_.fetch_add(napping, std::memory_order_seq_cst);  // (P2)
+    }
+    bool const until_woken = futex_wait(w.woken_, 0, now() + nap);
+    {
+      std::lock_guard const held{sleep_guard_};
+      if (napper_ != &w) return true;  // somebody chose us
+      napper_ = nullptr;
+      idle_.fetch_sub(napping, std::memory_order_seq_cst);  // (P2)
+    }
+    auto const after = started();
+    if (after == before && !until_woken) return has_work();
+    before = after;
+  }
+}
+
 bool pool_core::sleep(worker& w, bool was_searching) noexcept {
   bool settling;
   {
@@ -158,14 +191,14 @@ constinit std::atomic<pool_core*> made_default_pool{nullptr};
 pool_core& make_default_pool() {
   run_first_thread_hooks();
   static pool_core& the_pool = *new pool_core{default_worker_count()};  // leaked: no static destructor joins a thread
-  made_default_pool.store(&the_pool, std::memory_order_release);        // (D1) pairs with (D1)
+  made_default_pool.store(&the_pool, std::memory_order_release);        // (G1) the pool as made
   return the_pool;
 }
 
 }  // namespace
 
 pool_core& default_pool() {
-  auto* const made = made_default_pool.load(std::memory_order_acquire);  // (D1)
+  auto* const made = made_default_pool.load(std::memory_order_acquire);  // (G1)
   return made != nullptr ? *made : make_default_pool();
 }
 

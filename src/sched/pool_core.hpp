@@ -29,12 +29,13 @@ class pool_core {
   /// From outside its workers: into the inbox, and wakes a worker if need be. `tasks` as for the inbox. The pool may be gone
   /// when this returns.
   void push_from_outside(runnable& r, std::uint64_t tasks) noexcept {
-    worker* const w = inbox_.push(&r, tasks, [this] { return whom_to_wake(); });
+    worker* const w = inbox_.push(&r, tasks, [this] { return whom_to_wake(false); });
     if (w != nullptr) wake(*w);
   }
-  /// By one of its workers, after it has pushed to its own deque.
-  void notify() noexcept {
-    if (worker* const w = whom_to_wake(); w != nullptr) wake(*w);
+  /// By one of its workers, after it has pushed to its own deque. `lone`: nothing else lay there, so the worker may well
+  /// be about to run it by itself; that does not wake one who naps.
+  void notify(bool lone = false) noexcept {
+    if (worker* const w = whom_to_wake(lone); w != nullptr) wake(*w);
   }
 
   // ---- for its workers ----------------------------------------------------------------------------------------------
@@ -45,23 +46,31 @@ class pool_core {
   void end_searching() noexcept;
   /// Sleeps until woken, as a searcher, or until the pool closes (false then). `was_searching`: give that up in the same step.
   [[nodiscard]] bool sleep(worker& w, bool was_searching) noexcept;
+  /// For a searcher that was woken in vain several times: it naps, still counted as searching, as long as the others go on
+  /// starting tasks that they run by themselves, so that they need not wake anybody for each. True: there is, or may be, work.
+  [[nodiscard]] bool nap_while_others_start(worker& w) noexcept;
   /// Whether anything is to be seen in the inbox or any deque.
   [[nodiscard]] bool has_work() const noexcept;
 
  private:
-  // idle_: how many sleep (low half), how many search (high half).
+  // idle_: how many sleep (from bit 0), whether one naps (bit 31), how many search, the napper included (from bit 32).
   static constexpr std::uint64_t one_sleeping = 1;
+  static constexpr std::uint64_t napping = std::uint64_t{1} << 31;
   static constexpr std::uint64_t one_searching = std::uint64_t{1} << 32;
-  static constexpr std::uint64_t sleeping(std::uint64_t idle) noexcept { return idle & 0xffff'ffff; }
+  static constexpr std::uint64_t sleeping(std::uint64_t idle) noexcept { return idle & (napping - 1); }
   static constexpr std::uint64_t searching(std::uint64_t idle) noexcept { return idle >> 32; }
 
-  // A sleeper, now counted as searching, if there is one and no worker is looking for work already; to be woken by wake().
-  [[nodiscard]] worker* whom_to_wake() noexcept {
+  // The napper, unless the push was a lone one; else a sleeper, now counted as searching, if no worker is looking for work
+  // already. To be woken by wake().
+  [[nodiscard]] worker* whom_to_wake(bool lone) noexcept {
     // (P1) seq_cst: after the push. Either we see the sleeper here or it sees the push there, (P2).
     auto const idle = idle_.load(std::memory_order_seq_cst);
+    if ((idle & napping) != 0) return lone ? nullptr : choose_napper();
     return sleeping(idle) != 0 && searching(idle) == 0 ? choose_sleeper() : nullptr;
   }
   [[nodiscard]] worker* choose_sleeper() noexcept;
+  [[nodiscard]] worker* choose_napper() noexcept;
+  [[nodiscard]] std::uint64_t started() const noexcept;
   [[nodiscard]] worker& take_sleeper() noexcept;  // under sleep_guard_, from a list that is not empty
   static void wake(worker& w) noexcept;
   [[nodiscard]] bool all_ended() noexcept;
@@ -74,6 +83,7 @@ class pool_core {
   alignas(128) std::atomic<std::uint64_t> idle_{0};  // changed under sleep_guard_ or by searchers
   small_lock sleep_guard_;                     // may be taken under the inbox's guard, not the other way round
   worker* sleepers_ = nullptr;                 // under sleep_guard_: the one that fell asleep last comes first
+  worker* napper_ = nullptr;                   // likewise: whoever naps, until he is chosen or wakes by himself
   bool closing_ = false;                       // likewise: the destructor waits for the end of all tasks
   bool closed_ = false;                        // likewise: the workers are to leave
   std::atomic<std::uint32_t> settled_{0};      // what the destructor sleeps on

@@ -52,8 +52,8 @@ bool apply(start_options const& options, record& r) {
 void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
   if (auto* const w = t.as_worker; w != nullptr && &w->home() == &pool) {
     w->count_started();
-    w->work().push(&r);
-    if (pool.size() != 1) pool.notify();
+    bool const lone = w->work().push(&r);
+    if (pool.size() != 1) pool.notify(lone);
   } else {
     pool.push_from_outside(r, 1);
   }

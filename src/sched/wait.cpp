@@ -138,7 +138,7 @@ void block(wait_request& q) {
 
 void make_ready(runnable& r, pool_core& home) noexcept {
   if (auto* const w = this_thread().as_worker; w != nullptr && &w->home() == &home)
-    return w->work().push(&r), home.notify();
+    return home.notify(w->work().push(&r));
   home.push_from_outside(r, 0);
 }
 

@@ -9,6 +9,8 @@
 #include "sched/wait.hpp"
 #include "task/thread_state.hpp"
 
+#include <algorithm>
+
 namespace errand::detail {
 
 namespace {
@@ -16,6 +18,7 @@ namespace {
 // Each so many rounds the loop takes from the other end first, so that work that arrives late is not starved by work
 // that keeps making more of itself. A prime, so that it falls in step with nothing; Go's scheduler uses the same.
 constexpr std::uint32_t fairness = 61;
+constexpr std::uint32_t patience = 2;       // times woken in vain before a worker naps instead of sleeping
 constexpr int search_rounds = 400;          // about 20 us on the machines seen: less than putting a thread to sleep and waking it
 
 }  // namespace
@@ -113,11 +116,10 @@ runnable* worker::take_arrivals() noexcept {
   auto const count = home_->arrivals().take(home_->size(), taken);
   if (count == 0) return nullptr;
   if (count > 1) {
+    for (std::size_t i = 1; i < count; ++i) __builtin_prefetch(taken[i], 1);  // from another processor's cache
     // The oldest is returned; the next oldest shall be popped next, so it is pushed last.
-    for (auto i = count - 1; i > 0; --i) {
-      __builtin_prefetch(taken[i], 1);  // it comes from another processor's cache
-      work_.push(taken[i]);
-    }
+    std::reverse(taken + 1, taken + count);
+    work_.push_all(taken + 1, count - 1);
     home_->notify();
   }
   return taken[0];
@@ -141,6 +143,7 @@ runnable* worker::steal_from_others() noexcept {
 
 runnable* worker::search() noexcept {
   bool searching = home_->begin_searching();
+  bool woken = false;
   for (;;) {
     if (searching) {
       help_outside([](void const* home) { return static_cast<pool_core const*>(home)->has_work(); }, home_);
@@ -153,13 +156,18 @@ runnable* worker::search() noexcept {
       runnable* r = take_arrivals();
       if (r == nullptr) r = steal_from_others();
       if (r != nullptr) {
+        if (woken) woken_in_vain_ = 0;
         if (searching) home_->end_searching();
         return r;
       }
       cpu_relax();
     }
+    if (woken && ++woken_in_vain_ >= patience) {
+      if (home_->nap_while_others_start(*this)) continue;
+      woken_in_vain_ = 0;
+    }
     if (!home_->sleep(*this, searching)) return nullptr;
-    searching = true;
+    searching = woken = true;
   }
 }
 

@@ -74,6 +74,7 @@ class worker {
   std::uint32_t tick_ = 0;
   std::uint32_t random_ = 0;
   std::uint32_t stale_ = 0;
+  std::uint32_t woken_in_vain_ = 0;  // in a row
   std::atomic<std::uint64_t> started_{0};
   std::atomic<std::uint64_t> ended_{0};
 

@@ -11,10 +11,10 @@ namespace {
 
 struct variation {
   memory kind = memory::weak;
-  order publish = order::seq_cst;   // (D1)
-  order claim = order::seq_cst;     // (D2) the owner's, by bottom
-  bool owner_races_for_the_last = true;  // (D2) by moving top
-  bool thief_moves_top_last = true;  // (D2) (D3) the slot is read before
+  order publish = order::seq_cst;         // (D1)
+  order claim = order::seq_cst;           // (D2) the owner's, by bottom
+  bool owner_races_for_the_last = true;   // (D2) by moving top
+  bool thief_moves_top_last = true;       // (D2) (D3) the slot is read before
   bool looks_at_top_before_reuse = true;  // (D3)
 };
 
@@ -52,12 +52,13 @@ class deque_model {
 
   void push(program& p, int entry) {
     auto const n = std::to_string(entry);
-    p.step("looks whether there is room for " + n, [this, entry](view& v) {
-       v[bottom_seen_] = static_cast<signed char>(v.load(bottom_));
-       if (!how_.looks_at_top_before_reuse || v[bottom_seen_] - v.load(top_) < capacity) return;
-       v[taken_[entry - 1]] = 1;  // as good as taken
-       v.go_to("no room for 4");
-     })
+    p.step("looks whether there is room for " + n,
+           [this, entry](view& v) {
+             v[bottom_seen_] = static_cast<signed char>(v.load(bottom_));
+             if (!how_.looks_at_top_before_reuse || v[bottom_seen_] - v.load(top_) < capacity) return;
+             v[taken_[entry - 1]] = 1;  // as good as taken
+             v.go_to("no room for 4");
+           })
         .step("writes the slot of " + n,
               [this, entry](view& v) { v.store(slots_[v[bottom_seen_] % capacity], entry, order::relaxed); })
         .step("publishes " + n, [this](view& v) { v.store(bottom_, v[bottom_seen_] + 1, how_.publish); });
@@ -65,20 +66,23 @@ class deque_model {
 
   void pop(program& p, std::string const& n) {
     auto const done = "after pop " + n;
-    p.step("claims the newest", [this](view& v) {
-       v[bottom_seen_] = static_cast<signed char>(v.load(bottom_) - 1);
-       v.store(bottom_, v[bottom_seen_], how_.claim);
-     })
+    p.step("claims the newest",
+           [this](view& v) {
+             v[bottom_seen_] = static_cast<signed char>(v.load(bottom_) - 1);
+             v.store(bottom_, v[bottom_seen_], how_.claim);
+           })
         .step("looks at top", [this](view& v) { v[top_seen_] = static_cast<signed char>(v.load(top_)); })
-        .step("takes it, or tries to", [this, done](view& v) {
-          if (v[top_seen_] > v[bottom_seen_]) return;
-          int const entry = v.load(slots_[v[bottom_seen_] % capacity]);
-          if (v[top_seen_] < v[bottom_seen_]) {
-            take(v, entry);
-            return v.go_to(done.c_str());
-          }
-          if (!how_.owner_races_for_the_last || v.compare_exchange(top_, v[top_seen_], v[top_seen_] + 1)) take(v, entry);
-        })
+        .step("takes it, or tries to",
+              [this, done](view& v) {
+                if (v[top_seen_] > v[bottom_seen_]) return;
+                int const entry = v.load(slots_[v[bottom_seen_] % capacity]);
+                if (v[top_seen_] < v[bottom_seen_]) {
+                  take(v, entry);
+                  return v.go_to(done.c_str());
+                }
+                if (!how_.owner_races_for_the_last || v.compare_exchange(top_, v[top_seen_], v[top_seen_] + 1))
+                  take(v, entry);
+              })
         .step("puts bottom back", [this](view& v) { v.store(bottom_, v[bottom_seen_] + 1, order::relaxed); })
         .label(done);
   }
@@ -86,10 +90,11 @@ class deque_model {
   void thief(std::string const& name) {
     auto const top = e_.number(name + "'s top"), entry = e_.number(name + "'s entry");
     auto& p = e_.thread(name);
-    p.step("looks at top", [=, this](view& v) { v[top] = static_cast<signed char>(v.load(top_)); })
-        .step("looks at bottom", [=, this](view& v) {
-          if (v[top] >= v.load(bottom_)) v.end();
-        });
+    p.step("looks at top", [=, this](view& v) {
+       v[top] = static_cast<signed char>(v.load(top_));
+     }).step("looks at bottom", [=, this](view& v) {
+      if (v[top] >= v.load(bottom_)) v.end();
+    });
     auto const read = [=, this](view& v) { v[entry] = static_cast<signed char>(v.load(slots_[v[top] % capacity])); };
     if (how_.thief_moves_top_last) p.step("reads the slot", read);
     p.step("moves top", [=, this](view& v) {

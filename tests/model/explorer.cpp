@@ -18,7 +18,9 @@ constexpr std::size_t buffer_size = 1 + buffered * entry;
 signed char& byte(std::string& state, std::size_t i) { return reinterpret_cast<signed char&>(state[i]); }
 signed char byte(std::string const& state, std::size_t i) { return static_cast<signed char>(state[i]); }
 
-std::size_t count(std::string const& state, std::size_t buffer) { return static_cast<std::size_t>(byte(state, buffer)); }
+std::size_t count(std::string const& state, std::size_t buffer) {
+  return static_cast<std::size_t>(byte(state, buffer));
+}
 std::size_t entry_at(std::size_t buffer, std::size_t i) { return buffer + 1 + i * entry; }
 
 void remove(std::string& state, std::size_t buffer, std::size_t i) {
@@ -89,7 +91,8 @@ void view::check(bool condition, char const* what) {
 }
 
 void view::touch(variable object) {
-  if (byte(state_, object.index) == 0) check(false, (all_.names_[object.index] + " is touched after it was freed").c_str());
+  if (byte(state_, object.index) == 0)
+    check(false, (all_.names_[object.index] + " is touched after it was freed").c_str());
 }
 
 void view::free(variable object) {

@@ -76,7 +76,9 @@ class view {
 /// A thread of the model: steps in their order, with labels to go to.
 class program {
  public:
-  program& step(std::string name, std::function<void(view&)> act) { return add(std::move(name), std::move(act), false); }
+  program& step(std::string name, std::function<void(view&)> act) {
+    return add(std::move(name), std::move(act), false);
+  }
   /// A step before which the thread may stay for ever.
   program& rest(std::string name, std::function<void(view&)> act) { return add(std::move(name), std::move(act), true); }
   program& label(std::string name) {

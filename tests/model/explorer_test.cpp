@@ -12,8 +12,12 @@ namespace {
 verdict store_then_load(memory kind, order how) {
   explorer e{kind};
   auto const x = e.number("x"), y = e.number("y"), a = e.number("a"), b = e.number("b");
-  e.thread("one").step("x = 1", [=](view& v) { v.store(x, 1, how); }).step("a = y", [=](view& v) { v[a] = static_cast<signed char>(v.load(y)); });
-  e.thread("two").step("y = 1", [=](view& v) { v.store(y, 1, how); }).step("b = x", [=](view& v) { v[b] = static_cast<signed char>(v.load(x)); });
+  e.thread("one").step("x = 1", [=](view& v) { v.store(x, 1, how); }).step("a = y", [=](view& v) {
+    v[a] = static_cast<signed char>(v.load(y));
+  });
+  e.thread("two").step("y = 1", [=](view& v) { v.store(y, 1, how); }).step("b = x", [=](view& v) {
+    v[b] = static_cast<signed char>(v.load(x));
+  });
   e.at_the_end([=](view& v) { v.check(v[a] + v[b] != 0, "neither saw the other"); });
   return e.explore();
 }
@@ -22,10 +26,12 @@ verdict store_then_load(memory kind, order how) {
 verdict publish(memory kind, order how) {
   explorer e{kind};
   auto const data = e.number("data"), flag = e.number("flag");
-  e.thread("writer").step("data", [=](view& v) { v.store(data, 1, order::relaxed); }).step("flag", [=](view& v) { v.store(flag, 1, how); });
-  e.thread("reader").step("sees the flag", [=](view& v) { v.await(v.load(flag) == 1); }).step("loads the data", [=](view& v) {
-    v.check(v.load(data) == 1, "the data is not there");
+  e.thread("writer").step("data", [=](view& v) { v.store(data, 1, order::relaxed); }).step("flag", [=](view& v) {
+    v.store(flag, 1, how);
   });
+  e.thread("reader")
+      .step("sees the flag", [=](view& v) { v.await(v.load(flag) == 1); })
+      .step("loads the data", [=](view& v) { v.check(v.load(data) == 1, "the data is not there"); });
   return e.explore();
 }
 

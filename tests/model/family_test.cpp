@@ -10,14 +10,14 @@ namespace errand::model {
 namespace {
 
 struct variation {
-  bool waits_for_stop = false;         // task and child go on until they are stopped, and the task joins its child
-  bool task_links = true;              // the task comes to a point of cancellation itself
-  bool looks_at_kin_again = true;      // under the parent's lock
-  bool keeps_lower_lock = true;        // while it goes up
-  bool looks_at_parents_stop = true;   // as it links
-  bool passes_stop_on = true;          // who links the task to a stopped parent tells those below
-  bool stop_bit_first = true;          // (S1) before the stopper looks at the list
-  bool leaves_before_done = true;      // a task leaves its parent's list before it is done
+  bool waits_for_stop = false;        // task and child go on until they are stopped, and the task joins its child
+  bool task_links = true;             // the task comes to a point of cancellation itself
+  bool looks_at_kin_again = true;     // under the parent's lock
+  bool keeps_lower_lock = true;       // while it goes up
+  bool looks_at_parents_stop = true;  // as it links
+  bool passes_stop_on = true;         // who links the task to a stopped parent tells those below
+  bool stop_bit_first = true;         // (S1) before the stopper looks at the list
+  bool leaves_before_done = true;     // a task leaves its parent's list before it is done
 };
 
 // The parent P, which does not end; the task S; its child D.

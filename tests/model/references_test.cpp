@@ -20,10 +20,10 @@ enum class holder { drops, detaches, runs_it_in_place };
 
 struct variation {
   holder does = holder::drops;
-  bool looks_at_the_answer = true;             // who drops a reference decides by the word that this very step has made
-  bool stale_entry_counts = true;              // the queue's entry is a reference
+  bool looks_at_the_answer = true;  // who drops a reference decides by the word that this very step has made
+  bool stale_entry_counts = true;   // the queue's entry is a reference
   bool detached_task_inherits_handle = true;
-  bool begins_once = true;                     // begun is tested and set in one step
+  bool begins_once = true;  // begun is tested and set in one step
 };
 
 class one_task {

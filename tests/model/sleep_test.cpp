@@ -101,7 +101,7 @@ class pool {
       if (!has_work(v)) return v.go_to("nothing");
       v.add(top_, 1);
     });
-    p.step("searches no more", [this, searches, seen](view& v) {
+    p.step("searches no more", [this, searches](view& v) {
       if (v[searches] == 0) return v.end();
       auto const before = v.add(idle_, -one_searching);
       if (!how_.hands_on || searching(before) != 1 || sleeping(before) == 0) v.end();

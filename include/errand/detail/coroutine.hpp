@@ -304,13 +304,12 @@ struct coroutine_record final : result_record<T> {
   }
 
   void drop_body() noexcept {
-    if (std::exchange(body_alive_, false)) body_.~body_type();
+    if (std::exchange(this->body_alive_, false)) body_.~body_type();
   }
 
   union {
     body_type body_;
   };
-  bool body_alive_ = true;
 };
 
 }  // namespace detail

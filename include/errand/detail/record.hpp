@@ -78,23 +78,27 @@ struct record : runnable {
   record(record const&) = delete;
   record& operator=(record const&) = delete;
 
+  // ---- The first cache line: all that a worker touches of a task that neither waits nor fails.
   std::atomic<std::uint64_t> state_{record_state::handle};
-  act_function act_;                            // run answers whether the task has ended (a coroutine may go on later)
-  std::uint32_t size_;                          // bytes of this block, for giving it back
-  std::uint32_t unresolved_children_ = 0;       // begun nowhere yet; only the task's own flow of control touches it
-  std::source_location from_;                   // the line that started the task
-  pool_core* home_ = nullptr;                   // where it runs; none for work in place and for outside completions
-  record* parent_ = nullptr;                    // the task that started it; valid until this one has ended
-  waiter* waiters_ = nullptr;                   // under lock
-  record* children_ = nullptr;                  // under lock; those that must hear of a stop (state bit kin)
-  std::atomic<rare_fields*> rare_{nullptr};     // (F1) name, stop source, deadline, kin: made when first needed, kept
-  std::atomic<waiter*> interrupt_{nullptr};     // (S2) whom a stop wakes, while the task waits; see README
-  std::exception_ptr error_;                    // written before done; read after
-  bool stopped_ = false;                        // likewise: it ended by a stop, with neither value nor error
-  bool observed_ = false;                       // its holder's: the error was taken by somebody
-  bool nested_ = false;                         // it runs in place, on its parent's stack
-  bool inplace_allowed_ = true;                 // get() may run it on the waiting task's stack
-  bool tells_of_waits_ = false;                 // rare_->on_wait is to be called before it waits
+  act_function act_;                        // run answers whether the task has ended (a coroutine may go on later)
+  pool_core* home_ = nullptr;               // where it runs; none for work in place and for outside completions
+  record* parent_ = nullptr;                // the task that started it; valid until this one has ended
+  std::atomic<rare_fields*> rare_{nullptr};  // (F1) name, stop source, deadline, kin: made when first needed, kept
+  std::uint32_t size_;                      // bytes of this block, for giving it back
+  std::uint32_t unresolved_children_ = 0;   // begun nowhere yet; only the task's own flow of control touches it
+  bool has_value_ = false;                  // written before done, read after: it ended with a value,
+  bool stopped_ = false;                    // or by a stop, with neither value nor error
+  bool body_alive_ = true;                  // what is to be run, or dropped unrun, is still there
+  bool nested_ = false;                     // it runs in place, on its parent's stack
+  bool inplace_allowed_ = true;             // get() may run it on the waiting task's stack
+  bool tells_of_waits_ = false;             // rare_->on_wait is to be called before it waits
+  bool observed_ = false;                   // its holder's: the error was taken by somebody
+  // ---- The second.
+  std::source_location from_;               // the line that started the task
+  waiter* waiters_ = nullptr;               // under lock
+  record* children_ = nullptr;              // under lock; those that must hear of a stop (state bit kin)
+  std::atomic<waiter*> interrupt_{nullptr};  // (S2) whom a stop wakes, while the task waits; see README
+  std::exception_ptr error_;                // written before done; read after
 
   [[nodiscard]] bool done() const noexcept {
     return (state_.load(std::memory_order_acquire) & record_state::done) != 0;  // (C1) pairs with complete()

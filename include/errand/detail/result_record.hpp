@@ -29,7 +29,7 @@ struct result_record : record {
   ~result_record() { drop_value(); }
 
   void drop_value() noexcept {
-    if (std::exchange(has_value_, false)) value_.~stored_type();
+    if (std::exchange(this->has_value_, false)) value_.~stored_type();
   }
 
   /// Builds the result from what `make()` returns, in its place: it need be neither movable nor assignable.
@@ -45,7 +45,7 @@ struct result_record : record {
     } else {
       ::new (place) stored_type(make());
     }
-    has_value_ = true;
+    this->has_value_ = true;
   }
   T take() {
     if constexpr (std::is_reference_v<T>)
@@ -58,7 +58,6 @@ struct result_record : record {
   union {
     stored_type value_;
   };
-  bool has_value_ = false;
 };
 
 /// Calls `body` and keeps what comes of it: its value, its exception, or the fact that a stop ended it.
@@ -116,13 +115,12 @@ struct function_record final : result_record<T> {
   }
 
   void drop_body() noexcept {
-    if (std::exchange(body_alive_, false)) body_.~body_type();
+    if (std::exchange(this->body_alive_, false)) body_.~body_type();
   }
 
   union {
     body_type body_;
   };
-  bool body_alive_ = true;
 };
 
 /// Gives a record's memory back if what is built in it throws.

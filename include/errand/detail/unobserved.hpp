@@ -20,7 +20,7 @@ struct unobserved_error {
 using unobserved_error_handler = void (*)(unobserved_error const&);
 
 /// Replaces what happens to such errors, once for each: a line on stderr by default, which nullptr brings back. Returns the
-/// handler before. The handler runs wherever the last reference to the task is dropped; it must not throw.
+/// handler before. The handler runs wherever the task is let go of; it must neither throw nor wait.
 unobserved_error_handler set_unobserved_error_handler(unobserved_error_handler handler) noexcept;
 
 }  // namespace errand
