@@ -233,6 +233,8 @@ void run_loop(pool_core* where, std::size_t count, void* context, void (*body)(v
   shared_loop loop{.where = *where, .context = context, .body = body, .from = from};
   loop.count = count;
   loop.callers = make_record<runner>(loop);
+  // Begun before anybody else can fail: a failing runner stops this one too, and would else complete it as never begun.
+  loop.callers->state_.fetch_or(record_state::begun, std::memory_order_relaxed);
   for (std::size_t others = std::min<std::size_t>(where->size(), count) - 1; others > 0; --others) start_another(loop);
   start_in_place(*loop.callers);
   join_all(loop);

@@ -117,8 +117,8 @@ class map_record final : public result_record<void>, public waiter {
     for (chunk& c : chunks_) stop_process_job(c);
   }
 
-  // (M2) acq_rel: the last one sees what all have done; pairs with every other (M2).
   void leave() noexcept {
+    // (M2) acq_rel: the last one sees what all have done; pairs with every other (M2).
     if (under_way_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     if (done_.load(std::memory_order_relaxed) == map_.count)
       set_value_from([] {});  // also if a stop came, but too late

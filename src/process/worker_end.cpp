@@ -34,7 +34,10 @@ request_header const& worker_end::next() noexcept {
     auto& request = *reinterpret_cast<request_header*>(channel_.request_at(request_head_));
     auto state = request_state::sent;
     // (K2) pairs with (K1) in parent_end::try_recall(). Relaxed: (R2) has made the message visible.
-    if (request.state.compare_exchange_strong(state, request_state::started, std::memory_order_relaxed)) return request;
+    if (request.state.compare_exchange_strong(state, request_state::started, std::memory_order_relaxed)) {
+      request_bytes_ = request.bytes;  // while it can be trusted: the job may write over it
+      return request;
+    }
     // Neither sent nor recalled: the last job has written over the ring. The parent sees us die, and knows of which job.
     if (state != request_state::recalled) ::_exit(EXIT_FAILURE);
     request_head_ += request.bytes;
@@ -122,7 +125,7 @@ void worker_end::publish(request_header const& request, reply_kind kind) noexcep
   large_arguments_.reset();
   large_reply_.reset();
   reply_tail_ += bytes;
-  request_head_ += request.bytes;
+  request_head_ += request_bytes_;
   auto& control = channel_.control();
   // (F2) release: the request has been read; pairs with (F1) in parent_end::try_send().
   control.request_head.store(request_head_, std::memory_order_release);

@@ -38,6 +38,7 @@ class worker_end {
   int bell_fd_;
   large_places large_;
   std::uint64_t request_head_ = 0;
+  std::uint32_t request_bytes_ = 0;  // of the request being served
   std::uint64_t reply_tail_ = 0;
   std::optional<file_view> large_arguments_;
   std::optional<file_view> large_reply_;

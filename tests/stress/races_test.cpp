@@ -63,12 +63,17 @@ fate fate_of(errand::future<int> f) {
 
 class races : public testing::Test {
  protected:
-  races() : random{test_seed()} {}
-  ~races() override { EXPECT_EQ(counted::alive(), 0); }
+  races() : random{test_seed()} {
+    before_ = errand::set_unobserved_error_handler([](errand::unobserved_error const&) {});
+  }
+  ~races() override {
+    errand::set_unobserved_error_handler(before_);
+    EXPECT_EQ(counted::alive(), 0);
+  }
 
   // A task with a payload that counts its begins and ends.
-  auto body() {
-    return [this, mine = random.split(), payload = counted{}]() mutable {
+  auto body(generator& chance) {
+    return [this, mine = chance.split(), payload = counted{}]() mutable {
       ++begun;
       struct at_end {
         std::atomic<int>& count;
@@ -79,10 +84,14 @@ class races : public testing::Test {
       return 1;
     };
   }
+  auto body() { return body(random); }
 
   generator random;
   std::atomic<int> begun{0};
   std::atomic<int> ended{0};
+
+ private:
+  errand::unobserved_error_handler before_;
 };
 
 TEST_F(races, a_stop_against_begin_and_completion) {
@@ -138,7 +147,6 @@ TEST_F(races, a_deadline_against_start_begin_and_completion) {
 }
 
 TEST_F(races, a_drop_against_begin_and_completion) {
-  auto* const before = errand::set_unobserved_error_handler([](errand::unobserved_error const&) {});
   for (rounds r{3000}; r.next();) {
     auto f = errand::async(body());
     dither(random);
@@ -146,11 +154,9 @@ TEST_F(races, a_drop_against_begin_and_completion) {
     ASSERT_EQ(begun, ended);
     ASSERT_EQ(counted::alive(), 0);
   }
-  errand::set_unobserved_error_handler(before);
 }
 
 TEST_F(races, a_detach_against_begin_and_completion) {
-  auto* const before = errand::set_unobserved_error_handler([](errand::unobserved_error const&) {});
   int detached = 0;
   for (rounds r{3000}; r.next(); ++detached) {
     auto f = errand::async(body());
@@ -161,7 +167,6 @@ TEST_F(races, a_detach_against_begin_and_completion) {
   }
   while (ended != detached || counted::alive() != 0) std::this_thread::yield();
   EXPECT_EQ(begun, detached);  // detached tasks are never stopped
-  errand::set_unobserved_error_handler(before);
 }
 
 TEST_F(races, timed_waits_against_completion) {
@@ -234,7 +239,7 @@ TEST_F(races, a_stop_of_a_parent_against_children_that_begin_end_link_and_are_dr
     auto parent = errand::async([this, mine = random.split()]() mutable {
       std::vector<errand::future<int>> children;
       for (int i = 0; i < 8; ++i) {
-        children.push_back(errand::async(body()));
+        children.push_back(errand::async(body(mine)));
         if (mine.one_in(3)) children.erase(children.begin());
         if (mine.one_in(4)) errand::this_task::check_stop();
       }

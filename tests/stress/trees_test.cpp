@@ -82,7 +82,7 @@ int grow(generator random, int depth, bool gentle, counted const&) {
 }
 
 TEST_F(trees, gentle_ones_lose_no_leaf) {
-  for (rounds r{15}; r.next();) ASSERT_EQ(errand::async(grow, random.split(), 6, true, counted{}).get(), 729);
+  for (rounds r{5}; r.next();) ASSERT_EQ(errand::async(grow, random.split(), 6, true, counted{}).get(), 729);
 }
 
 TEST_F(trees, wild_ones_end_and_leave_nothing_behind) {
@@ -126,7 +126,7 @@ TEST_F(trees, of_coroutines_and_functions_mixed_lose_no_leaf) {
 }
 
 TEST_F(trees, fibers_that_yield_sleep_and_wait_move_between_workers_unharmed) {
-  for (rounds r{4}; r.next();) {
+  for (rounds r{2}; r.next();) {
     std::atomic<int> sum{0};
     std::vector<errand::future<void>> all;
     for (int i = 0; i < 150; ++i)
