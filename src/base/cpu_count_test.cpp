@@ -22,8 +22,8 @@ TEST(cpu_count, quota_of_version_two_rounds_up) {
 }
 
 TEST(cpu_count, quota_of_nonsense_is_no_limit) {
-  for (char const* const text : {"", "\n", "max", "100000", "-1 100000", "0 100000", "100000 0", "100000 max", "1e5 100000",
-                                 "abc def", "99999999999999999999 100000"})
+  for (char const* const text : {"", "\n", "max", "100000", "-1 100000", "0 100000", "100000 0", "100000 max",
+                                 "1e5 100000", "abc def", "99999999999999999999 100000"})
     EXPECT_EQ(quota_of(text), 0U) << text;
 }
 
@@ -56,7 +56,8 @@ TEST(cpu_count, affinity_counts) {
     CPU_SET(first, &one);
     ASSERT_EQ(::sched_setaffinity(0, sizeof one, &one), 0);
     usable = usable_processors();
-  }).join();
+  })
+      .join();
   EXPECT_EQ(usable, 1U);
 }
 

@@ -27,7 +27,8 @@ TEST(futex, a_wait_never_ends_before_its_deadline_unless_woken) {
   std::atomic<std::uint32_t> word{0};
   for (int i = 0; i < 20; ++i) {
     auto const deadline = now() + i * 100'000;
-    while (futex_wait(word, 0, deadline)) {}
+    while (futex_wait(word, 0, deadline)) {
+    }
     EXPECT_GE(now(), deadline);
   }
 }

@@ -33,7 +33,7 @@ void wake_fiber(waiter* w) noexcept {
 }
 
 // A thread that has just started work looks for its end a little while before it goes to sleep: less than the sleep costs.
-constexpr int spins_before_sleep = 100;
+constexpr int spins_before_sleep = 300;
 
 void sleep_thread(wait_request& q) noexcept {
   if (q.awaited != nullptr) {

@@ -127,9 +127,7 @@ TEST(record, completion_and_the_release_of_all_references_race_to_one_destructio
     record& r = make_queued();
     pin(r);
     pin(r);
-    at_once({[&] {
-               run_as_worker(r);
-             },
+    at_once({[&] { run_as_worker(r); },
              [&] {
                while (!r.done()) cpu_relax();
                release_handle(r);

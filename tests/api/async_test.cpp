@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // async() in every form: where, what, with which arguments, with which result.
-#include <errand/task.hpp>
 #include <gtest/gtest.h>
+#include <errand/task.hpp>
 
 #include <functional>
 #include <memory>
@@ -194,7 +194,10 @@ TEST(async_forms, member_function_pointers_take_values_pointers_smart_pointers_a
 TEST(async_forms, a_stop_token_comes_first_and_only_where_the_callable_needs_it) {
   EXPECT_TRUE(errand::async([](std::stop_token t) { return t.stop_possible(); }).get());
   EXPECT_EQ(errand::async([](std::stop_token, int n) { return n; }, 5).get(), 5);
-  EXPECT_EQ(errand::async(errand::inplace, [](std::stop_token const&, int a, int b) { return a * b; }, 5, 6).get(), 30);
+  EXPECT_EQ(errand::async(
+                errand::inplace, [](std::stop_token const&, int a, int b) { return a * b; }, 5, 6)
+                .get(),
+            30);
   // It can be called without one, so it is.
   EXPECT_EQ(errand::async([](auto... all) { return sizeof...(all); }).get(), 0U);
   std::stop_source mine;
@@ -251,11 +254,15 @@ TEST(async_forms, large_callables_arguments_and_results_survive) {
   };
   block in;
   for (std::size_t i = 0; i < in.numbers.size(); ++i) in.numbers[i] = static_cast<int>(i);
-  block const out = errand::async([in](block const& more) {
-                      block sum;
-                      for (std::size_t i = 0; i < sum.numbers.size(); ++i) sum.numbers[i] = in.numbers[i] + more.numbers[i];
-                      return sum;
-                    }, in).get();
+  block const out = errand::async(
+                        [in](block const& more) {
+                          block sum;
+                          for (std::size_t i = 0; i < sum.numbers.size(); ++i)
+                            sum.numbers[i] = in.numbers[i] + more.numbers[i];
+                          return sum;
+                        },
+                        in)
+                        .get();
   for (std::size_t i = 0; i < out.numbers.size(); ++i) ASSERT_EQ(out.numbers[i], 2 * static_cast<int>(i));
 }
 
@@ -277,7 +284,9 @@ TEST(async_forms, what_copying_throws_comes_out_of_async_and_leaves_nothing_behi
   {
     refuses const r;
     EXPECT_THROW(static_cast<void>(errand::async(r)), std::length_error);
-    EXPECT_THROW(static_cast<void>(errand::async({.name = "r"}, [](refuses const&) {}, r)), std::length_error);
+    EXPECT_THROW(static_cast<void>(errand::async(
+                     {.name = "r"}, [](refuses const&) {}, r)),
+                 std::length_error);
     EXPECT_EQ(counted::alive(), 1);
   }
   EXPECT_EQ(counted::alive(), 0);
@@ -308,7 +317,8 @@ TEST(async_forms, a_task_may_hand_its_child_over_to_its_starter) {
 TEST(lifetime, what_a_task_captured_is_destroyed_before_its_future_is_ready) {
   at_every_place([](auto&& where) {
     for (int i = 0; i < 100; ++i) {
-      auto f = errand::async(where, [c = counted{}](counted const& argument) { return c.value + argument.value; }, counted{1});
+      auto f = errand::async(
+          where, [c = counted{}](counted const& argument) { return c.value + argument.value; }, counted{1});
       f.wait();
       ASSERT_EQ(counted::alive(), 0);
       ASSERT_EQ(f.get(), 1);
@@ -346,7 +356,8 @@ TEST(lifetime, what_a_stopped_task_that_never_began_captured_is_destroyed_with_i
   errand::pool one{1};
   flag release;
   auto hold = errand::async(one, [&] { release.wait(); });
-  auto f = errand::async(one, [c = counted{}](counted const&) {}, counted{});
+  auto f = errand::async(
+      one, [c = counted{}](counted const&) {}, counted{});
   EXPECT_EQ(counted::alive(), 2);
   f.request_stop();
   EXPECT_TRUE(f.result().stopped());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // task<T>: started by async(), awaited by other coroutines, got by anybody, dropped unbegun; and co_await of futures.
-#include <errand/task.hpp>
 #include <gtest/gtest.h>
+#include <errand/task.hpp>
 
 #include <memory>
 #include <stdexcept>
@@ -87,11 +87,13 @@ TEST(coroutine, a_lambda_with_captures_lives_as_long_as_its_coroutine) {
 
 TEST(coroutine, arguments_and_captures_are_destroyed_before_the_future_is_ready) {
   for (int i = 0; i < 100; ++i) {
-    auto f = errand::async([c = counted{}](counted argument) -> errand::task<int> {
-      auto started = errand::async([] {});
-      co_await started;
-      co_return c.value + argument.value;
-    }, counted{1});
+    auto f = errand::async(
+        [c = counted{}](counted argument) -> errand::task<int> {
+          auto started = errand::async([] {});
+          co_await started;
+          co_return c.value + argument.value;
+        },
+        counted{1});
     f.wait();
     ASSERT_EQ(counted::alive(), 0);
     ASSERT_EQ(f.get(), 1);
@@ -173,7 +175,8 @@ TEST(coroutine, a_stop_reaches_a_coroutine_and_what_it_awaits) {
 
 TEST(coroutine, takes_a_stop_token_first_if_it_needs_one) {
   EXPECT_TRUE(errand::async([](std::stop_token t) -> errand::task<bool> { co_return t.stop_possible(); }).get());
-  auto f = errand::async([](std::stop_token t, int n) -> errand::task<int> { co_return t.stop_requested() ? -1 : n; }, 3);
+  auto f =
+      errand::async([](std::stop_token t, int n) -> errand::task<int> { co_return t.stop_requested() ? -1 : n; }, 3);
   EXPECT_EQ(f.get(), 3);
 }
 

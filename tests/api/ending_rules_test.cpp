@@ -2,8 +2,8 @@
 //
 // Rules of behaviour 17 to 19: errors nobody took, what messages say, and the end of the program. What ends a program is
 // tried in child processes that run the test binary anew, so that nothing of this process's threads is theirs.
-#include <errand/task.hpp>
 #include <gtest/gtest.h>
+#include <errand/task.hpp>
 
 #include <atomic>
 #include <cstdio>
@@ -208,7 +208,8 @@ TEST_F(ending_death, rule_17_the_default_report_is_one_line_on_stderr) {
         std::exit(0);
       },
       testing::ExitedWithCode(0),
-      "^errand: an exception that nobody took left task \"fetch\" started at .*ending_rules_test.cpp:[0-9]+: nobody took me "
+      "^errand: an exception that nobody took left task \"fetch\" started at .*ending_rules_test.cpp:[0-9]+: nobody "
+      "took me "
       "\\(std::runtime_error\\)\n$");
 }
 
@@ -274,7 +275,8 @@ TEST_F(ending_death, rule_19_what_does_not_end_before_the_deadline_is_said_and_l
         std::exit(6);
       },
       testing::ExitedWithCode(6),
-      "^errand: 1 detached task has not ended .*ERRAND_EXIT_DEADLINE.* task \"stuck\" \\(.*ending_rules_test.cpp:[0-9]+\\)\n$");
+      "^errand: 1 detached task has not ended .*ERRAND_EXIT_DEADLINE.* task \"stuck\" "
+      "\\(.*ending_rules_test.cpp:[0-9]+\\)\n$");
 }
 
 TEST_F(ending_death, rule_19_of_many_that_are_left_the_number_is_said) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // map, for_each and for_each_index, with rules of behaviour 11 and 21: order, ranges of every kind, failures, stops, waits.
-#include <errand/group.hpp>
 #include <gtest/gtest.h>
+#include <errand/group.hpp>
 
 #include <atomic>
 #include <forward_list>
@@ -119,8 +119,9 @@ TEST(map, destroys_every_result_once_whether_it_ends_well_or_not) {
     EXPECT_EQ(counted::alive(), 500);
   }
   EXPECT_EQ(counted::alive(), 0);
-  EXPECT_THROW(errand::map(numbers(500), [](int n) { return n == 250 ? throw std::runtime_error{"failed"} : counted{n}; }),
-               std::runtime_error);
+  EXPECT_THROW(
+      errand::map(numbers(500), [](int n) { return n == 250 ? throw std::runtime_error{"failed"} : counted{n}; }),
+      std::runtime_error);
   EXPECT_EQ(counted::alive(), 0);
 }
 
@@ -225,8 +226,10 @@ TEST(loops, rule_11_a_failure_stops_iterations_that_wait) {
 
 TEST(loops, rule_11_if_every_iteration_fails_one_error_is_thrown) {
   by_every_caller([](auto&& where) {
-    EXPECT_THROW(errand::for_each_index(where, 1000, [](std::size_t) { throw std::runtime_error{"each"}; }), std::runtime_error);
-    EXPECT_THROW(errand::for_each_index(where, 1, [](std::size_t) { throw std::runtime_error{"only"}; }), std::runtime_error);
+    EXPECT_THROW(errand::for_each_index(where, 1000, [](std::size_t) { throw std::runtime_error{"each"}; }),
+                 std::runtime_error);
+    EXPECT_THROW(errand::for_each_index(where, 1, [](std::size_t) { throw std::runtime_error{"only"}; }),
+                 std::runtime_error);
   });
 }
 
@@ -325,11 +328,12 @@ TEST(loops, nest_three_deep) {
 }
 
 TEST(loops, an_inner_failure_leaves_through_the_outer_loop) {
-  EXPECT_THROW(errand::for_each_index(20, [&](std::size_t i) {
-                 errand::for_each_index(20, [&](std::size_t j) {
-                   if (i == 7 && j == 13) throw std::domain_error{"inner"};
-                 });
-               }),
+  EXPECT_THROW(errand::for_each_index(20,
+                                      [&](std::size_t i) {
+                                        errand::for_each_index(20, [&](std::size_t j) {
+                                          if (i == 7 && j == 13) throw std::domain_error{"inner"};
+                                        });
+                                      }),
                std::domain_error);
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Rules of behaviour 6 to 10: where a stop is noticed, whom it reaches, what it looks like, and what dropping does.
-#include <errand/task.hpp>
 #include <gtest/gtest.h>
+#include <errand/task.hpp>
 
 #include <memory>
 #include <stdexcept>
@@ -33,7 +33,8 @@ point const points_of_cancellation[] = {
     {"wait", [](auto& someone) { someone.wait(); }},
     {"wait_for", [](auto& someone) { static_cast<void>(someone.wait_for(24h)); }},
     {"wait_for no time", [](auto& someone) { static_cast<void>(someone.wait_for(0s)); }},
-    {"wait_until", [](auto& someone) { static_cast<void>(someone.wait_until(std::chrono::steady_clock::now() + 24h)); }},
+    {"wait_until",
+     [](auto& someone) { static_cast<void>(someone.wait_until(std::chrono::steady_clock::now() + 24h)); }},
     {"result", [](auto& someone) { static_cast<void>(someone.result()); }},
     {"yield", [](auto&) { errand::this_task::yield(); }},
     {"check_stop", [](auto&) { errand::this_task::check_stop(); }},
@@ -407,7 +408,8 @@ TEST(stopping, rule_07_an_outer_token_stops_the_task_before_in_and_after_its_run
   source.request_stop();
   bool ran = false;
   EXPECT_TRUE(errand::async({.stop = source.get_token()}, [&] { ran = true; }).result().stopped());
-  EXPECT_TRUE(errand::async({.on = errand::inplace, .stop = source.get_token()}, [&] { ran = true; }).result().stopped());
+  EXPECT_TRUE(
+      errand::async({.on = errand::inplace, .stop = source.get_token()}, [&] { ran = true; }).result().stopped());
   EXPECT_FALSE(ran);
 
   std::stop_source later;
@@ -483,7 +485,8 @@ TEST(stopping, rule_08_a_deadline_is_a_timeout_and_the_nearer_counts) {
   EXPECT_THROW(errand::async({.timeout = 1us, .deadline = now + 24h}, sleeps).get(), errand::timed_out);
   EXPECT_THROW(errand::async({.timeout = -1s}, sleeps).get(), errand::timed_out);
   EXPECT_THROW(errand::async({.on = errand::inplace, .timeout = 1us}, sleeps).get(), errand::timed_out);
-  EXPECT_THROW(errand::async({.deadline = std::chrono::steady_clock::time_point::min()}, sleeps).get(), errand::timed_out);
+  EXPECT_THROW(errand::async({.deadline = std::chrono::steady_clock::time_point::min()}, sleeps).get(),
+               errand::timed_out);
 }
 
 TEST(stopping, rule_08_a_far_deadline_changes_nothing) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Rules of behaviour 1, 2, 3, 5 and 16: who waits, on which stack, and what goes on meanwhile.
-#include <errand/task.hpp>
 #include <gtest/gtest.h>
+#include <errand/task.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -20,7 +20,9 @@ using errand_test::thread_number;
 using errand_test::wait_until_asleep;
 
 // Where on which stack the caller runs. Stacks of tasks are 256 KiB, so what is nearer than that is the same stack's.
-[[gnu::noinline]] std::uintptr_t place_on_stack() { return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)); }
+[[gnu::noinline]] std::uintptr_t place_on_stack() {
+  return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+}
 bool on_one_stack(std::uintptr_t a, std::uintptr_t b) { return (a > b ? a - b : b - a) < 96 * 1024; }
 
 // ThreadSanitizer counts each parked stack as a thread, and has room for 8128.
@@ -93,9 +95,9 @@ TEST(waiting, rule_01_a_coroutine_suspends_and_its_worker_goes_on_on_the_same_st
   std::vector<errand::future<int>> suspended;
   for (int i = 0; i < 100; ++i) suspended.push_back(errand::async(one, suspends));
   auto const after = errand::async(one, [&] {
-    for (auto& f : suspended) EXPECT_FALSE(f.ready());
-    return place_on_stack();
-  }).get();
+                       for (auto& f : suspended) EXPECT_FALSE(f.ready());
+                       return place_on_stack();
+                     }).get();
   EXPECT_TRUE(on_one_stack(before, after));
   let_go.raise();
   for (auto& f : suspended) EXPECT_EQ(f.get(), 1);

@@ -2,8 +2,8 @@
 //
 // Two things that happen to one task at the same moment, thousands of times: its completion, a stop, a deadline, a drop, a
 // detach, a wait. Whatever wins, the task ran once or was stopped unrun, and nothing of it is left.
-#include <errand/group.hpp>
 #include <gtest/gtest.h>
+#include <errand/group.hpp>
 
 #include <atomic>
 #include <functional>
@@ -17,11 +17,11 @@
 
 namespace {
 
-using std::chrono::nanoseconds;
 using errand_test::counted;
 using errand_test::generator;
 using errand_test::rounds;
 using errand_test::test_seed;
+using std::chrono::nanoseconds;
 
 // Some time, chosen by chance, that no two machines agree on.
 void dither(generator& random) {
@@ -32,12 +32,23 @@ void dither(generator& random) {
 // What one task may do between its begin and its end; true if it came to its end unstopped.
 bool live(generator& random) {
   switch (random.below(6)) {
-    case 0: break;
-    case 1: errand::this_task::check_stop(); break;
-    case 2: errand::this_task::yield(); break;
-    case 3: errand::this_task::sleep_for(nanoseconds{random.below(20'000)}); break;
-    case 4: errand::async([] {}).get(); break;
-    case 5: dither(random); break;
+    case 0:
+      break;
+    case 1:
+      errand::this_task::check_stop();
+      break;
+    case 2:
+      errand::this_task::yield();
+      break;
+    case 3:
+      errand::this_task::sleep_for(nanoseconds{random.below(20'000)});
+      break;
+    case 4:
+      errand::async([] {}).get();
+      break;
+    case 5:
+      dither(random);
+      break;
   }
   return true;
 }
@@ -189,7 +200,8 @@ TEST_F(races, timed_waits_of_tasks_against_completion_and_a_stop_of_the_one_who_
   for (rounds r{800}; r.next();) {
     auto awaited = errand::async(body());
     auto waits = errand::async([&, mine = random.split()]() mutable {
-      while (awaited.wait_for(nanoseconds{mine.below(5'000)}) == errand::future_status::timeout) {}
+      while (awaited.wait_for(nanoseconds{mine.below(5'000)}) == errand::future_status::timeout) {
+      }
       return 1;
     });
     dither(random);
@@ -219,13 +231,15 @@ TEST_F(races, a_stop_of_the_one_who_waits_against_the_end_of_whom_it_waits_for) 
 TEST_F(races, a_stop_of_a_coroutine_against_the_end_of_whom_it_awaits) {
   for (rounds r{2000}; r.next();) {
     auto awaited = errand::async(body());
-    auto waits = errand::async([](errand::future<int>& f, counted) -> errand::task<int> {
-      try {
-        co_return co_await f;
-      } catch (std::runtime_error const&) {
-        co_return 1;
-      }
-    }, std::ref(awaited), counted{});
+    auto waits = errand::async(
+        [](errand::future<int>& f, counted) -> errand::task<int> {
+          try {
+            co_return co_await f;
+          } catch (std::runtime_error const&) {
+            co_return 1;
+          }
+        },
+        std::ref(awaited), counted{});
     dither(random);
     if (random.one_in(2)) waits.request_stop();
     static_cast<void>(fate_of(std::move(waits)));
@@ -243,8 +257,7 @@ TEST_F(races, a_stop_of_a_parent_against_children_that_begin_end_link_and_are_dr
         if (mine.one_in(3)) children.erase(children.begin());
         if (mine.one_in(4)) errand::this_task::check_stop();
       }
-      for (auto& c : children)
-        try {
+      for (auto& c : children) try {
           c.get();
         } catch (std::runtime_error const&) {
         }

@@ -2,8 +2,8 @@
 //
 // Many tasks at once, in shapes chosen by chance: trees with failures, stops and drops in them, fibers that move from
 // worker to worker, pools that come and go, crowds of foreign threads. Sums say whether anything was lost.
-#include <errand/group.hpp>
 #include <gtest/gtest.h>
+#include <errand/group.hpp>
 
 #include <atomic>
 #include <memory>
@@ -45,9 +45,14 @@ class trees : public testing::Test {
 int grow(generator random, int depth, bool gentle, counted const&) {
   if (depth == 0) {
     switch (random.below(4)) {
-      case 0: errand::this_task::yield(); break;
-      case 1: errand::this_task::sleep_for(std::chrono::microseconds{random.below(50)}); break;
-      default: break;
+      case 0:
+        errand::this_task::yield();
+        break;
+      case 1:
+        errand::this_task::sleep_for(std::chrono::microseconds{random.below(50)});
+        break;
+      default:
+        break;
     }
     if (!gentle && random.one_in(20)) throw failure{};
     return 1;
@@ -116,7 +121,8 @@ TEST_F(trees, of_coroutines_and_functions_mixed_lose_no_leaf) {
     }
     static int expected(int depth, bool is_coroutine) {
       if (depth == 0) return 1;
-      return is_coroutine ? 2 * expected(depth - 1, true) + expected(depth - 1, false) : 2 * expected(depth - 1, true) + 1;
+      return is_coroutine ? 2 * expected(depth - 1, true) + expected(depth - 1, false)
+                          : 2 * expected(depth - 1, true) + 1;
     }
   };
   for (rounds r{15}; r.next();) {
@@ -135,8 +141,12 @@ TEST_F(trees, fibers_that_yield_sleep_and_wait_move_between_workers_unharmed) {
         int steps = 0;
         for (int step = 0; step < 40; ++step, ++steps) {
           switch (mine.below(5)) {
-            case 0: errand::this_task::sleep_for(std::chrono::microseconds{mine.below(30)}); break;
-            case 1: errand::async([] { errand::this_task::yield(); }).get(); break;
+            case 0:
+              errand::this_task::sleep_for(std::chrono::microseconds{mine.below(30)});
+              break;
+            case 1:
+              errand::async([] { errand::this_task::yield(); }).get();
+              break;
             case 2:
               try {
                 errand::async([] { throw failure{}; }).get();
@@ -145,7 +155,9 @@ TEST_F(trees, fibers_that_yield_sleep_and_wait_move_between_workers_unharmed) {
                 if (!std::current_exception()) return;
               }
               break;
-            default: errand::this_task::yield(); break;
+            default:
+              errand::this_task::yield();
+              break;
           }
           if (own.compare(0, 6, "storm ") != 0) return;
         }
@@ -220,8 +232,10 @@ TEST_F(trees, a_pool_goes_the_moment_its_last_task_was_woken_from_outside) {
       if (wait == 1) errand::async(errand::threads, [] {}).get();
       if (wait == 2) errand::async(errand::threads, []() -> errand::task<> { co_await errand::async([] {}); }).get();
     });
-    if (random.one_in(2)) f.wait();
-    else f.detach();
+    if (random.one_in(2))
+      f.wait();
+    else
+      f.detach();
   }
 }
 
@@ -242,10 +256,17 @@ TEST_F(trees, loops_with_failures_waits_and_stops_join_all_their_iterations) {
           ~within() { --n; }
         } const w{inside};
         switch (mine.below(6)) {
-          case 0: errand::this_task::yield(); break;
-          case 1: errand::this_task::sleep_for(std::chrono::microseconds{mine.below(30)}); break;
-          case 2: errand::async([] {}).get(); break;
-          default: break;
+          case 0:
+            errand::this_task::yield();
+            break;
+          case 1:
+            errand::this_task::sleep_for(std::chrono::microseconds{mine.below(30)});
+            break;
+          case 2:
+            errand::async([] {}).get();
+            break;
+          default:
+            break;
         }
         if (fails && i == failing) throw failure{};
         ++whole;

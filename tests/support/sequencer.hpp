@@ -7,12 +7,12 @@
 
 #include <errand/task.hpp>
 
+#include <unistd.h>
 #include <atomic>
 #include <cstdint>
 #include <fstream>
 #include <string>
 #include <thread>
-#include <unistd.h>
 
 namespace errand_test {
 
