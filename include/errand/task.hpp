@@ -299,7 +299,8 @@ void check_stop();
 /// Lets others run first, if any are ready. A point of cancellation. A foreign thread yields to the system's scheduler.
 void yield();
 
-/// Parks the task until the time has come (blocks a foreign thread). Points of cancellation: throw operation_cancelled.
+/// Parks the task until the time has come (blocks a foreign thread). Points of cancellation: throw operation_cancelled;
+/// std::bad_alloc if there is no stack to be had for its worker.
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> const& span) {
   detail::sleep_until(detail::deadline_of(span));

@@ -11,6 +11,7 @@
 
 #include <errand/task.hpp>
 
+#include <algorithm>
 #include <string>
 #include <system_error>
 
@@ -27,7 +28,10 @@ std::size_t describe_running_task(char* buffer, std::size_t size) noexcept {
 
 }  // namespace
 
-pool_core::pool_core(unsigned workers) : size_{workers}, workers_{std::make_unique<worker[]>(workers)} {
+pool_core::pool_core(unsigned workers)
+    : size_{workers},
+      most_searching_{std::clamp(workers / 2, 1U, std::max(1U, std::thread::hardware_concurrency()))},
+      workers_{std::make_unique<worker[]>(workers)} {
   set_describe_running(&describe_running_task);
   drain_at_exit();
   unsigned started = 0;
@@ -88,7 +92,7 @@ bool pool_core::has_work() const noexcept {
 bool pool_core::begin_searching() noexcept {
   auto idle = idle_.load(std::memory_order_relaxed);
   do {
-    if (2 * searching(idle) >= size_) return false;
+    if (searching(idle) >= most_searching_) return false;
     // (P2) seq_cst, as all changes of idle_.
   } while (!idle_.compare_exchange_weak(idle, idle + one_searching, std::memory_order_seq_cst, std::memory_order_relaxed));
   return true;

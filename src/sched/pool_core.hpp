@@ -40,7 +40,8 @@ class pool_core {
 
   // ---- for its workers ----------------------------------------------------------------------------------------------
 
-  /// running -> searching: at most half of the workers look for work at a time; false for the others, which sleep.
+  /// running -> searching: at most half of the workers, and no more than there are processors, look for work at a time;
+  /// false for the others, which sleep.
   [[nodiscard]] bool begin_searching() noexcept;
   /// searching -> running. The last searcher hands on what it may have missed to somebody else: README.md (P3).
   void end_searching() noexcept;
@@ -77,6 +78,7 @@ class pool_core {
   void close() noexcept;
 
   unsigned size_;
+  unsigned most_searching_;  // at a time
   std::unique_ptr<worker[]> workers_;
   inbox inbox_;
 

@@ -160,8 +160,8 @@ bool run_in_place(record& r) noexcept {
   // waits for it anyway, and a stop of what lies above is a stop of it.
   if (w == nullptr || waiting == nullptr || r.home_ != &w->home() || r.parent_ != waiting || !r.inplace_allowed_) return false;
   if ((waiting->state_.load(std::memory_order_relaxed) & record_state::stop) != 0) return false;  // it will throw instead
-  constexpr std::size_t room = 96 * 1024;  // left to the child: beyond this depth it runs on a stack of its own
-  if (stack_left(w->running_stack()) < room) return false;
+  // A task may count on three quarters of a stack; deeper than a quarter, a child gets a stack of its own.
+  if (stack_left(w->running_stack()) < stack_size() / 4 * 3) return false;
 
   bool alone = false;  // nobody else can refer to it: no atomic read-modify-write is needed
   if (w->work().pop_if(&r)) {

@@ -148,8 +148,10 @@ TEST(stopping, rule_06_destructors_wait_to_the_end_in_a_stopped_task) {
   flag let_go, begun, asked, dropped;
   auto f = errand::async([&] {
     {
-      auto child = errand::async(busy, [&] { let_go.wait(); });
-      begun.raise();
+      auto child = errand::async(busy, [&] {
+        begun.raise();
+        let_go.wait();
+      });
       asked.wait();
     }
     dropped.raise();
@@ -348,19 +350,19 @@ TEST(stopping, rule_07_a_stop_reaches_neither_siblings_nor_parents) {
 
 TEST(stopping, rule_07_a_stop_does_not_reach_a_detached_child) {
   errand::pool other{1};
-  flag begun, parent_has_ended, looked;
+  flag detached, parent_has_ended, looked;
   bool stopped = true;
   auto f = errand::async([&] {
     errand::async(other, [&] {
-      begun.raise();
       auto const token = errand::this_task::stop_token();
       parent_has_ended.wait();
       stopped = token.stop_requested();
       looked.raise();
     }).detach();
+    detached.raise();
     errand::this_task::sleep_for(24h);
   });
-  begun.wait();
+  detached.wait();
   f.request_stop();
   EXPECT_TRUE(f.result().stopped());
   parent_has_ended.raise();
