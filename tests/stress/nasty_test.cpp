@@ -305,7 +305,7 @@ __attribute__((noinline)) int use_stack_and_wait(errand::pool& on, std::size_t b
 
 TEST(nasty, a_child_that_needs_much_stack_is_not_run_on_top_of_a_parent_that_does) {
   errand::pool one{1};
-  for (std::size_t const kib : {4, 40, 100, 150})
+  for (std::size_t const kib : {4U, 40U, 100U, 150U})
     EXPECT_EQ(errand::async(one, use_stack_and_wait, std::ref(one), kib * 1024, std::size_t{150 * 1024}).get(), 2);
 }
 
