@@ -7,19 +7,31 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace microbench {
 
 namespace {
 
-constexpr double none = std::numeric_limits<double>::infinity();
+void prefer_cheaper(measured const*& best, measured const& m) {
+  if (!m.costs.empty() && (best == nullptr || median(m.costs) < median(best->costs))) best = &m;
+}
 
-double best_median(row_result const& in, role plays) {
-  double best = none;
+// The one of least median; null if there is none.
+measured const* best_of(row_result const& in, role plays) {
+  measured const* best = nullptr;
   for (auto const& m : in.subjects)
-    if (m.who->plays == plays && !m.costs.empty()) best = std::min(best, median(m.costs));
+    if (m.who->plays == plays) prefer_cheaper(best, m);
   return best;
+}
+
+// Round by round, and of these the median: a machine whose speed changes between rounds changes both alike. Nothing is a
+// ratio to a cost of nothing: 0 if it always was that.
+double ratio_of(measured const& m, measured const* to) {
+  std::vector<double> ratios;
+  if (to != nullptr)
+    for (std::size_t i = 0; i < std::min(m.costs.size(), to->costs.size()); ++i)
+      if (to->costs[i] > 0) ratios.push_back(m.costs[i] / to->costs[i]);
+  return ratios.empty() ? 0 : median(std::move(ratios));
 }
 
 // Three digits that matter, and no more.
@@ -49,19 +61,17 @@ char const* text(verdict::result r) {
 verdict judge(row_result const& in, target const& t) {
   verdict v{.row = in.what->name, .what = &t, .wanted = {}};
   std::string names;
-  double reference = none;
+  measured const* reference = nullptr;
   for (auto const& name : t.against) {
     names += (names.empty() ? "" : ", ") + name;
-    auto const* const m = in.find(name);
-    if (m != nullptr && !m->costs.empty()) reference = std::min(reference, median(m->costs));
+    if (auto const* const m = in.find(name); m != nullptr) prefer_cheaper(reference, *m);
   }
-  if (t.against.empty()) reference = 1;
   v.wanted = t.against.empty()       ? number(t.limit) + " " + in.what->unit
              : t.against.size() == 1 ? number(t.limit) + " x " + names
                                      : number(t.limit) + " x the least of " + names;
   auto const* const ours = in.find(t.ours);
-  if (ours == nullptr || ours->costs.empty() || reference == none) return v;
-  v.got = median(ours->costs) / reference;
+  if (ours == nullptr || ours->costs.empty() || (reference == nullptr && !t.against.empty())) return v;
+  v.got = t.against.empty() ? median(ours->costs) : ratio_of(*ours, reference);
   v.came_out = v.got <= t.limit ? verdict::result::met : verdict::result::missed;
   return v;
 }
@@ -90,11 +100,8 @@ bool run::anything_wrong() const {
 
 figures figures_of(row_result const& in, measured const& subject) {
   auto const [least, most] = std::minmax_element(subject.costs.begin(), subject.costs.end());
-  figures f{median(subject.costs), *least, *most, 0, 0};
-  // Nothing is a ratio to a cost of nothing.
-  if (double const best = best_median(in, role::rival); best != none && best > 0) f.to_best_rival = f.median / best;
-  if (double const floor = best_median(in, role::floor); floor != none && floor > 0) f.to_floor = f.median / floor;
-  return f;
+  return {median(subject.costs), *least, *most, ratio_of(subject, best_of(in, role::rival)),
+          ratio_of(subject, best_of(in, role::floor))};
 }
 
 std::vector<verdict> verdicts_of(run const& r) {

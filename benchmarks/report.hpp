@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What was measured, for people and for programs: tables, markdown, JSON. Ratios are of medians; those of one row were
-// measured in one run, interleaved.
+// What was measured, for people and for programs: tables, markdown, JSON. A ratio is the median of the ratios of the rounds
+// of one run.
 #pragma once
 
 #include "harness.hpp"

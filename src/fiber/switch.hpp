@@ -78,6 +78,11 @@ inline std::size_t stack_left(const stack& running) noexcept {
   return here > lowest ? here - lowest : 0;
 }
 
+// Whether three quarters of `running` are still left below the caller's frame.
+inline bool stack_mostly_left(const stack& running) noexcept {
+  return stack_left(running) >= static_cast<std::size_t>(running.top - running.limit) / 4 * 3;
+}
+
 }  // namespace errand::detail
 
 #include "fiber/switch_inline.hpp"

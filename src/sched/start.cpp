@@ -49,14 +49,15 @@ bool apply(start_options const& options, record& r) {
   return (before & record_state::stop) == 0 || !stop_unbegun(r);
 }
 
+// Out of line, as are other rare paths below: inlined, their registers would be saved on the common path too.
+[[gnu::noinline]] void put_into_inbox(pool_core& pool, record& r) noexcept { pool.push_from_outside(r, 1); }
+
 void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
-  if (auto* const w = t.as_worker; w != nullptr && &w->home() == &pool) {
-    w->count_started();
-    bool const lone = w->work().push(&r);
-    if (pool.size() != 1) pool.notify(lone);
-  } else {
-    pool.push_from_outside(r, 1);
-  }
+  auto* const w = t.as_worker;
+  if (w == nullptr || &w->home() != &pool) return put_into_inbox(pool, r);
+  w->count_started();
+  bool const lone = w->work().push(&r);
+  if (pool.size() != 1) pool.notify(lone);
 }
 
 // The task's own flow of control, from begin to end, on the running stack.
@@ -161,7 +162,7 @@ bool run_in_place(record& r) noexcept {
   if (w == nullptr || waiting == nullptr || r.home_ != &w->home() || r.parent_ != waiting || !r.inplace_allowed_) return false;
   if ((waiting->state_.load(std::memory_order_relaxed) & record_state::stop) != 0) return false;  // it will throw instead
   // A task may count on three quarters of a stack; deeper than a quarter, a child gets a stack of its own.
-  if (stack_left(w->running_stack()) < stack_size() / 4 * 3) return false;
+  if (!stack_mostly_left(w->running_stack())) return false;
 
   bool alone = false;  // nobody else can refer to it: no atomic read-modify-write is needed
   if (w->work().pop_if(&r)) {

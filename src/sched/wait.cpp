@@ -151,8 +151,7 @@ void check_no_self_wait(record const& r) {
   if (is_or_is_above(r, this_thread().current)) throw deadlock{describe(r) + " waits for itself"};
 }
 
-void wait(record& r) {
-  if (run_in_place(r)) return;
+[[gnu::noinline]] static void wait_blocked(record& r) {
   check_no_self_wait(r);
   wait_request q;
   q.awaited = &r;
@@ -160,6 +159,10 @@ void wait(record& r) {
   if (q.self != nullptr) throw_if_stopped(*q.self);
   block(q);
   if (!r.done()) throw operation_cancelled{};
+}
+
+void wait(record& r) {
+  if (!run_in_place(r)) wait_blocked(r);
 }
 
 bool wait_until(record& r, std::int64_t deadline) {

@@ -42,8 +42,14 @@ static void report_if_unobserved(record& r) noexcept {
   if (r.error_ && !std::exchange(r.observed_, true)) report_unobserved(r);
 }
 
-void destroy(record& r) noexcept {
+// The rare parts of what is on every task's way stand apart: inlined, their registers would be saved each time.
+[[gnu::noinline]] static void destroy_with_rare_fields(record& r) noexcept {
   delete r.rare_.load(std::memory_order_relaxed);
+  r.act_(&r, record_verb::destroy);
+}
+
+void destroy(record& r) noexcept {
+  if (r.rare_.load(std::memory_order_relaxed) != nullptr) return destroy_with_rare_fields(r);
   r.act_(&r, record_verb::destroy);
 }
 
@@ -113,18 +119,22 @@ void complete(record& r) noexcept {
   }
 }
 
-void release_handle(record& r) noexcept {
+[[gnu::noinline]] static void release_shared_handle(record& r) noexcept {
   report_if_unobserved(r);
-  // Nobody but us: the common case needs no read-modify-write.
-  if (r.state_.load(std::memory_order_acquire) ==  // (R1)
-      (record_state::handle | record_state::begun | record_state::done))
-    return destroy(r);
   // Others only look at the state: what is left of body and result goes with the handle, on its holder's thread, so that
   // whoever happens to let go last runs no code of the user's.
   r.act_(&r, record_verb::drop);
   r.error_ = nullptr;
   auto const before = r.state_.fetch_and(~record_state::handle, std::memory_order_acq_rel);  // (R1)
   destroy_if_unreferenced(r, before & ~record_state::handle);
+}
+
+void release_handle(record& r) noexcept {
+  // No error, and nobody but us: the common case needs no read-modify-write.
+  if (!r.error_ && r.state_.load(std::memory_order_acquire) ==  // (R1)
+                       (record_state::handle | record_state::begun | record_state::done))
+    return destroy(r);
+  release_shared_handle(r);
 }
 
 std::exception_ptr failure_of(record& r) {
