@@ -31,15 +31,15 @@ struct boom {};
 
 /// Counts its living copies, as counted does; the copy or move that finds the fuse at zero throws.
 struct fused {
-  int* fuse;
+  std::atomic<int>* fuse;
   counted alive;
-  explicit fused(int* f) : fuse{f} {}
+  explicit fused(std::atomic<int>* f) : fuse{f} {}
   fused(fused const& other) : fuse{burnt(other.fuse)} {}
   fused(fused&& other) : fuse{burnt(other.fuse)} {}  // NOLINT: throwing is its purpose
   fused& operator=(fused const&) = delete;
 
  private:
-  static int* burnt(int* fuse) {
+  static std::atomic<int>* burnt(std::atomic<int>* fuse) {
     if ((*fuse)-- == 0) throw boom{};
     return fuse;
   }
@@ -87,7 +87,7 @@ TEST(nasty, copies_and_moves_that_throw_anywhere_leak_nothing) {
   std::array<errand::place, 3> const places{one, errand::threads, errand::inplace};
   for (auto where : places)
     for (int k = 0; k < 14; ++k) {
-      int fuse = k;
+      std::atomic<int> fuse{k};
       try {
         fused const a{&fuse}, b{&fuse};
         EXPECT_EQ(errand::async(where, four, a, b).get(), 4);
