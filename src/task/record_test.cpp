@@ -56,7 +56,7 @@ void at_once(std::vector<std::function<void()>> const& parts) {
   for (auto const& part : parts)
     threads.emplace_back([&] {
       ++there;
-      while (there.load() != parts.size()) cpu_relax();
+      while (there.load() != parts.size()) std::this_thread::yield();  // there may be fewer processors than parts
       part();
     });
 }
@@ -129,7 +129,7 @@ TEST(record, completion_and_the_release_of_all_references_race_to_one_destructio
     pin(r);
     at_once({[&] { run_as_worker(r); },
              [&] {
-               while (!r.done()) cpu_relax();
+               while (!r.done()) std::this_thread::yield();
                release_handle(r);
              },
              [&] { unpin(r); },
@@ -177,7 +177,7 @@ TEST(record, a_stop_and_the_arming_of_an_interrupt_never_miss_each_other) {
                armed = arm_interrupt(r, w);
                if (!armed && !claim(w, claimant::itself)) armed = true;  // the stopper was faster: it wakes us
                if (armed)
-                 while (w.wakes == 0) cpu_relax();
+                 while (w.wakes == 0) std::this_thread::yield();
                disarm_interrupt(r, w);
              },
              [&] {
