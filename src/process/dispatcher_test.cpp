@@ -65,7 +65,7 @@ class shared_counters {
 shared_counters* counters = nullptr;  // made before the zygote, so that it is at the same address in the workers
 
 void wait_until_one(std::atomic<int>& flag) {
-  while (flag.load() == 0) ::usleep(100);
+  while (flag.load() == 0) std::this_thread::yield();
 }
 
 class processes_test : public ::testing::Test {

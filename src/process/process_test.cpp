@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <list>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "process/test_jobs.hpp"
@@ -36,7 +37,7 @@ void run_for_ever(int counter) {
   for (;;) ::pause();
 }
 void wait_for_counter(int counter) {
-  while (counters[static_cast<std::size_t>(counter)].load() == 0) ::usleep(100);
+  while (counters[static_cast<std::size_t>(counter)].load() == 0) std::this_thread::yield();
 }
 
 class process_face_test : public ::testing::Test {
