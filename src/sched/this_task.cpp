@@ -29,10 +29,12 @@ void check_stop() {
 }
 
 void yield() {
-  check_stop();
-  if (this_thread().as_worker == nullptr) return std::this_thread::yield();
-  worker::let_others_run();
-  check_stop();
+  record* const self = this_thread().current;  // the same on whatever thread it goes on
+  if (self != nullptr) throw_if_stopped(*self);
+  thread_state& t = this_thread();
+  if (t.as_worker == nullptr) return std::this_thread::yield();
+  worker::let_others_run(t);
+  if (self != nullptr) throw_if_stopped(*self);
 }
 
 }  // namespace errand::this_task

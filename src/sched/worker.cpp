@@ -42,6 +42,26 @@ void worker::hand_over() {
   thread_ = start_thread("errand/" + std::to_string(index_), [this] { run_thread(); });
 }
 
+// The first thing after every switch: before it, somebody might have gone on with a stack that was still being left.
+inline void worker::complete_parking(void* left) noexcept {
+  if (left == nullptr) {
+    if (abandoned_ != nullptr) stacks_.release(std::exchange(abandoned_, nullptr));
+  } else if (auto& f = *static_cast<fiber_waiter*>(left); f.request != nullptr) {
+    arm_parked(f);
+  } else {
+    make_parked_ready(f);
+  }
+}
+
+// Out of line: inlined, the registers that it needs would be saved by each who yields.
+[[gnu::noinline]] void worker::arm_parked(fiber_waiter& f) noexcept {
+  if (!arm(f, *f.request)) make_parked_ready(f);
+}
+
+inline void worker::make_parked_ready(fiber_waiter& f) noexcept {
+  home_->notify(work_.push(&f));  // the last touch: another worker may have it already
+}
+
 void worker::run_thread() noexcept {
   overflow_guard const guard;
   this_thread().as_worker = this;
@@ -74,44 +94,11 @@ void worker::keep_a_spare_loop() {
   prepare(*spare_, &worker::loop);
 }
 
-// The first thing after every switch: before it, somebody might have gone on with a stack that was still being left.
-void worker::complete_parking(void* left) noexcept {
-  if (left == nullptr) {
-    if (abandoned_ != nullptr) stacks_.release(std::exchange(abandoned_, nullptr));
-    return;
-  }
-  auto& f = *static_cast<fiber_waiter*>(left);
-  if (f.request != nullptr && arm(f, *f.request)) return;
-  bool const lone = work_.push(&f);  // the last touch: another worker may have it already
-  if (home_->size() != 1) home_->notify(lone);
-}
-
-void worker::leave_stack_to(fiber_waiter& parked) {
-  worker& w = *this_thread().as_worker;
-  w.keep_a_spare_loop();
-  runnable* next = nullptr;
-  if ((w.tick_ + 1) % fairness != 0) {  // else the loop has to look elsewhere first
-    next = w.work_.pop();
-    if (next != nullptr) ++w.tick_;
-  }
-  hop(parked, next);
-}
-
-void worker::let_others_run() {
-  worker& w = *this_thread().as_worker;
-  w.keep_a_spare_loop();
-  runnable* const next = w.next_in_turn();
-  if (next == nullptr) return;
-  fiber_waiter f;
-  hop(f, next);
-}
-
 // A parked fiber is switched to directly; for anything else a loop is needed, which runs it.
-void worker::hop(fiber_waiter& parked, runnable* next) noexcept {
+[[gnu::always_inline]] inline void worker::hop(thread_state& here, fiber_waiter& parked, runnable* next) noexcept {
   void* left;
   {
-    thread_state& t = this_thread();
-    worker& w = *t.as_worker;
+    worker& w = *here.as_worker;
     stack* to;
     if (next != nullptr && next->run == &worker::run_fiber) {
       to = static_cast<fiber_waiter*>(next)->parked_on;
@@ -121,18 +108,39 @@ void worker::hop(fiber_waiter& parked, runnable* next) noexcept {
     }
     parked.run = &worker::run_fiber;
     parked.parked_on = w.running_on_;
-    parked.current = t.current;
-    parked.resuming = t.resuming;
+    parked.current = here.current;
+    parked.resuming = here.resuming;
     parked.home = w.home_;
     w.running_on_ = to;
-    t.current = nullptr;
-    t.resuming = nullptr;
+    here.current = nullptr;
+    here.resuming = nullptr;
     left = switch_stack(*parked.parked_on, *to, &parked);
   }
   thread_state& t = this_thread();
   t.current = parked.current;
   t.resuming = parked.resuming;
   t.as_worker->complete_parking(left);
+}
+
+void worker::leave_stack_to(fiber_waiter& parked) {
+  thread_state& here = this_thread();
+  worker& w = *here.as_worker;
+  w.keep_a_spare_loop();
+  runnable* next = nullptr;
+  if ((w.tick_ + 1) % fairness != 0) {  // else the loop has to look elsewhere first
+    next = w.work_.pop();
+    if (next != nullptr) ++w.tick_;
+  }
+  hop(here, parked, next);
+}
+
+void worker::let_others_run(thread_state& here) {
+  worker& w = *here.as_worker;
+  w.keep_a_spare_loop();
+  runnable* const next = w.next_in_turn();
+  if (next == nullptr) return;
+  fiber_waiter f;
+  hop(here, f, next);
 }
 
 // Called by a loop, which becomes the spare one; if there is one already, this one's stack is given back.

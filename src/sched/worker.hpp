@@ -15,6 +15,7 @@ namespace errand::detail {
 
 class pool_core;
 struct fiber_waiter;
+struct thread_state;
 
 class worker {
  public:
@@ -36,8 +37,8 @@ class worker {
   /// Leaves the running stack to `parked`, and the thread to whatever is next. Returns when somebody resumes it, perhaps on
   /// another worker. Throws std::bad_alloc if there is no stack to be had.
   static void leave_stack_to(fiber_waiter& parked);
-  /// Lets what has been ready for longest run first, if anything is ready. Else as above.
-  static void let_others_run();
+  /// Lets what has been ready for longest run first, if anything is ready. Else as above. `here`: the calling thread's.
+  static void let_others_run(thread_state& here);
 
   // Owner writes, the closing pool reads while all sleep: tasks that were given to it and that ended on it.
   void count_started() noexcept { bump(started_); }
@@ -57,8 +58,10 @@ class worker {
 
   static void loop(void* left) noexcept;
   static void run_fiber(runnable* parked) noexcept;
-  static void hop(fiber_waiter& parked, runnable* next) noexcept;
+  static void hop(thread_state& here, fiber_waiter& parked, runnable* next) noexcept;
   void complete_parking(void* left) noexcept;
+  void arm_parked(fiber_waiter& f) noexcept;
+  void make_parked_ready(fiber_waiter& f) noexcept;
   void keep_a_spare_loop();
   void run_thread() noexcept;
   [[nodiscard]] runnable* next_in_turn() noexcept;
