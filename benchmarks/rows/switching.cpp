@@ -96,17 +96,34 @@ void run_chain(errand::pool& pool, std::size_t length, chain& c, Wait wait) {
   require(c.ended == c.expected, "a task of the chain never ended");
 }
 
+// A fiftieth of the row's thousand would be no chain.
+std::size_t chain_length(settings const& s) { return s.quick ? 100 : s.times(1000); }
+
 // All tasks of a length are started from the main thread, so that the time of their start is part of the cost.
 template <class Wait>
 repetition suspend_once(
     settings const& s, Wait wait, void (*before)() = [] {}) {
   auto pool = std::make_shared<errand::pool>(1U);
-  return [=, n = s.quick ? std::size_t{100} : std::size_t{1000}] {
+  return [=, n = chain_length(s)] {
     before();
     chain c{n};
     auto const begin = now_ns();
     run_chain(*pool, n, c, wait);
     return sample{ns_each(begin, now_ns(), n), {{"most waiting", static_cast<double>(c.waiting)}}};
+  };
+}
+
+// The same without the main thread: the chain is started, and joined, by a task on the worker.
+repetition suspend_once_inside(settings const& s) {
+  auto pool = std::make_shared<errand::pool>(1U);
+  return [pool, n = chain_length(s)] {
+    chain c{n};
+    auto const cost = errand::async(*pool, [&] {
+                        auto const begin = now_ns();
+                        run_chain(*pool, n, c, &wait_as_fiber);
+                        return ns_each(begin, now_ns(), n);
+                      }).get();
+    return sample{cost, {{"most waiting", static_cast<double>(c.waiting)}}};
   };
 }
 
@@ -133,6 +150,7 @@ add const parking{"park-resume", role::ours, "errand", &park_and_resume};
 
 add const fibers{"suspend-once", role::ours, "errand, fibers",
                  [](settings const& s) { return suspend_once(s, &wait_as_fiber); }};
+add const inside{"suspend-once", role::ours, "errand, fibers, started inside", &suspend_once_inside};
 add const cold_fibers{"suspend-once", role::ours, "errand, fibers on cold stacks", [](settings const& s) {
                         return suspend_once(s, &wait_as_fiber, [] { errand::detail::trim_stacks(); });
                       }};
