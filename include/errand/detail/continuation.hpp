@@ -65,7 +65,7 @@ class continuation {
     return call(std::move(f_), std::move(token), value<Value>()...);
   }
   /// As what makes a coroutine, which refers to `f` as long as it lives.
-  auto operator()(record& r) {
+  decltype(auto) operator()(record& r) {
     called_ = true;
     if constexpr (with_token)
       return call(f_, stop_token_of(r), value<Value>()...);

@@ -12,7 +12,8 @@ namespace detail {
 
 /// How those who share a result see it.
 template <class T>
-using shared_value = std::conditional_t<std::is_void_v<T> || std::is_reference_v<T>, T, T const&>;
+using shared_value =
+    std::conditional_t<std::is_void_v<T> || std::is_reference_v<T>, T, std::add_lvalue_reference_t<T const>>;
 
 }  // namespace detail
 
