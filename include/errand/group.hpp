@@ -3,9 +3,10 @@
 //
 // Many at once: map gathers f of every element in input order, for_each and for_each_index do without results. The
 // caller takes part. The first failure stops the rest, all that began are joined, then it is rethrown. One word, the
-// place, chooses between serial, the pool and a pool of one's own.
+// place, chooses between serial, the pool and a pool of one's own. when_all and when_any make one future of several.
 #pragma once
 
+#include <errand/detail/when.hpp>
 #include <errand/task.hpp>
 
 #include <iterator>
@@ -141,5 +142,79 @@ template <detail::no_place Range, class F>
 auto map(Range&& range, F&& f, std::source_location from = std::source_location::current()) {
   return errand::map(threads, range, f, from);
 }
+
+// ---- one future of several ---------------------------------------------------------------------------------------------
+
+/// One future for all of them: the values as a std::tuple, a std::monostate for void. The first that fails, or is stopped,
+/// stops the others; when all have ended its error is rethrown, and `result().further_errors()` has those of the others (which
+/// are reported as errors that nobody took if they are not asked for). A stop of the future is a stop of all. Never waits.
+/// Throws std::bad_alloc, and std::logic_error for a future of no task; the futures are dropped then. Values are moved
+/// where the last task ends, by constructors that must not wait.
+#define ERRAND_FROM std::source_location from = std::source_location::current()
+template <class A>
+auto when_all(future<A> a, ERRAND_FROM) {
+  return detail::make_when<detail::gather_tuple<A>>("errand::when_all()", from, a);
+}
+template <class A, class B>
+auto when_all(future<A> a, future<B> b, ERRAND_FROM) {
+  return detail::make_when<detail::gather_tuple<A, B>>("errand::when_all()", from, a, b);
+}
+template <class A, class B, class C>
+auto when_all(future<A> a, future<B> b, future<C> c, ERRAND_FROM) {
+  return detail::make_when<detail::gather_tuple<A, B, C>>("errand::when_all()", from, a, b, c);
+}
+template <class A, class B, class C, class D>
+auto when_all(future<A> a, future<B> b, future<C> c, future<D> d, ERRAND_FROM) {
+  return detail::make_when<detail::gather_tuple<A, B, C, D>>("errand::when_all()", from, a, b, c, d);
+}
+/// None, or five and more: the line is not captured.
+template <class... Ts>
+  requires(sizeof...(Ts) == 0 || sizeof...(Ts) > 4)
+auto when_all(future<Ts>... futures) {
+  return detail::make_when<detail::gather_tuple<Ts...>>("errand::when_all()", std::source_location{}, futures...);
+}
+/// The same for a range of futures, given as `std::move(range)`: the values as a std::vector in its order; nothing for void.
+/// Ready at once if there are none.
+template <detail::future_range Range>
+auto when_all(Range&& range, ERRAND_FROM) {
+  static_assert(!std::is_lvalue_reference_v<Range>, "errand::when_all takes the futures out of the range: std::move(range)");
+  using T = detail::awaited_in_t<Range>;
+  return detail::make_when_of_range<detail::gather_vector<T>>("errand::when_all()", from, range);
+}
+
+/// One future for the first that succeeds: its index and value (a std::variant if the types differ; its alternative has the
+/// same index). The others are stopped, and joined before it is ready; what they throw is not reported. If all fail, the
+/// first error is rethrown. A stop of the future is a stop of all. Never waits. Throws as when_all().
+template <class A>
+auto when_any(future<A> a, ERRAND_FROM) {
+  return detail::make_when<detail::gather_any<A>>("errand::when_any()", from, a);
+}
+template <class A, class B>
+auto when_any(future<A> a, future<B> b, ERRAND_FROM) {
+  return detail::make_when<detail::gather_any<A, B>>("errand::when_any()", from, a, b);
+}
+template <class A, class B, class C>
+auto when_any(future<A> a, future<B> b, future<C> c, ERRAND_FROM) {
+  return detail::make_when<detail::gather_any<A, B, C>>("errand::when_any()", from, a, b, c);
+}
+template <class A, class B, class C, class D>
+auto when_any(future<A> a, future<B> b, future<C> c, future<D> d, ERRAND_FROM) {
+  return detail::make_when<detail::gather_any<A, B, C, D>>("errand::when_any()", from, a, b, c, d);
+}
+/// Five and more: the line is not captured.
+template <class... Ts>
+  requires(sizeof...(Ts) > 4)
+auto when_any(future<Ts>... futures) {
+  return detail::make_when<detail::gather_any<Ts...>>("errand::when_any()", std::source_location{}, futures...);
+}
+/// The same for a range of futures, given as `std::move(range)`. Throws std::invalid_argument if there are none.
+template <detail::future_range Range>
+auto when_any(Range&& range, ERRAND_FROM) {
+  static_assert(!std::is_lvalue_reference_v<Range>, "errand::when_any takes the futures out of the range: std::move(range)");
+  using T = detail::awaited_in_t<Range>;
+  if (std::begin(range) == std::end(range)) detail::throw_nothing_to_choose();
+  return detail::make_when_of_range<detail::gather_first<T>>("errand::when_any()", from, range);
+}
+#undef ERRAND_FROM
 
 }  // namespace errand

@@ -6,8 +6,7 @@
 // this_task is what a running task may ask and do. Coroutines (task<T>) are waited for and started the same way.
 #pragma once
 
-#include <errand/detail/coroutine.hpp>
-#include <errand/detail/future.hpp>
+#include <errand/detail/continuation.hpp>
 #include <errand/detail/unobserved.hpp>
 
 #include <string_view>
@@ -319,9 +318,73 @@ void sleep_until(std::chrono::time_point<Clock, Duration> const& at) {
 /// happens at the program's normal end anyway; finish() turns it into an exit status. Not to be called from a task.
 [[nodiscard]] int finish();
 
+// ---- what was declared before places were known ------------------------------------------------------------------------
+
 template <class T>
 T task<T>::get() {
   return async(std::move(*this)).get();
+}
+
+namespace detail {
+
+template <class Where>
+pool_core* place_of_link(Where&& where) {
+  static_assert(core_place<Where>, "errand: then(where, f): where is threads, a pool or a place");
+  static_assert(!std::is_same_v<std::remove_cvref_t<Where>, inplace_t>,
+                "errand: then() never calls f inside then(), nor in the midst of another task's end: not inplace");
+  pool_core* const core = place_access::core(where);
+  if (core == nullptr) throw_inplace_link();
+  return core;
+}
+
+/// The body of then(f) for an input of type T, whose value it is to see as Value.
+template <class T, class Value, class F>
+struct body_of_link {
+  static_assert(continues_plainly<F, Value> || continues_with_token<F, Value>,
+                "errand: the function given to then() cannot be called with the value of the task before");
+  using type = continuation<T, std::decay_t<F>, Value>;
+};
+template <class F>
+struct body_of_link<void, void, F> {
+  static_assert(continues_plainly<F> || continues_with_token<F>,
+                "errand: the function given to then() cannot be called with no arguments: the task before gives no value");
+  using type = continuation<void, std::decay_t<F>>;
+};
+
+template <class T, class F>
+auto then(future<T>& f, pool_core* where, F&& function, std::source_location from) {
+  auto& input = future_access::record_of(f, "errand::future::then()");
+  return continue_with<typename body_of_link<T, T, F>::type>(input, false, where, std::forward<F>(function), from,
+                                                             [&f]() noexcept { future_access::release(f); });
+}
+template <class T, class F>
+auto then(shared_future<T> const& f, pool_core* where, F&& function, std::source_location from) {
+  auto& input = future_access::record_of(f, "errand::shared_future::then()");
+  return continue_with<typename body_of_link<T, shared_value<T>, F>::type>(
+      input, true, where, std::forward<F>(function), from, [&input]() noexcept { add_share(input); });
+}
+
+}  // namespace detail
+
+template <class T>
+template <class F>
+auto future<T>::then(F&& f, std::source_location from) {
+  return detail::then(*this, nullptr, std::forward<F>(f), from);
+}
+template <class T>
+template <class Where, class F>
+auto future<T>::then(Where&& where, F&& f, std::source_location from) {
+  return detail::then(*this, detail::place_of_link(where), std::forward<F>(f), from);
+}
+template <class T>
+template <class F>
+auto shared_future<T>::then(F&& f, std::source_location from) const {
+  return detail::then(*this, nullptr, std::forward<F>(f), from);
+}
+template <class T>
+template <class Where, class F>
+auto shared_future<T>::then(Where&& where, F&& f, std::source_location from) const {
+  return detail::then(*this, detail::place_of_link(where), std::forward<F>(f), from);
 }
 
 }  // namespace errand

@@ -8,6 +8,7 @@
 #include "sched/wait.hpp"
 #include "task/rare_fields.hpp"
 #include "task/thread_state.hpp"
+#include "task/unobserved.hpp"
 
 #include <errand/group.hpp>
 
@@ -22,7 +23,8 @@ struct shared_loop;
 
 // One runner more, on the pool. It has no parent: its stop is the loop's to ask for.
 void start_another(shared_loop& loop) noexcept;
-// The first failure of an iteration, or a stop (no error): nobody takes another index, those who wait are woken.
+// The failure of an iteration, or a stop (no error). The first: nobody takes another index, those who wait are woken. Later
+// ones nobody will take.
 void fail_loop(shared_loop& loop, std::exception_ptr error) noexcept;
 
 // Lives on the caller's stack: the caller leaves only when every runner has ended.
@@ -171,15 +173,18 @@ void start_another(shared_loop& loop) noexcept {
 
 void fail_loop(shared_loop& loop, std::exception_ptr error) noexcept {
   std::vector<record*> to_stop;
+  bool first;
   {
     std::lock_guard const held{loop.guard};
-    if (loop.failed) return;
-    loop.failed = true;
-    loop.error = std::move(error);
-    to_stop.push_back(loop.callers);
-    for (runner* r = loop.to_join; r != nullptr; r = r->next_to_join) to_stop.push_back(r);
-    for (record* const r : to_stop) pin(*r);
+    first = !std::exchange(loop.failed, true);
+    if (first) {
+      loop.error = std::move(error);
+      to_stop.push_back(loop.callers);
+      for (runner* r = loop.to_join; r != nullptr; r = r->next_to_join) to_stop.push_back(r);
+      for (record* const r : to_stop) pin(*r);
+    }
   }
+  if (!first && error) report_unobserved(further_error{std::move(error), {}, loop.from});
   for (record* const r : to_stop) {
     stop_record(*r, false);
     unpin(*r);

@@ -34,6 +34,12 @@ class inbox {
     return and_then();
   }
 
+  /// A task is new to the pool that will be pushed later, as none, or never.
+  void expect() noexcept {
+    std::lock_guard const held{guard_};
+    started_.store(started_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
   /// Takes a fair share for one of `workers`, the oldest first. Returns how many.
   [[nodiscard]] std::size_t take(std::size_t workers, runnable* (&taken)[most_taken]) noexcept {
     if (count_.load(std::memory_order_relaxed) == 0) return 0;

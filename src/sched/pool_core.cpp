@@ -26,6 +26,10 @@ std::size_t describe_running_task(char* buffer, std::size_t size) noexcept {
   return current != nullptr ? describe_into(*current, buffer, size) : 0;
 }
 
+// All pools but those that are closed: whom a task that has ended ran on may be gone. The lock comes before a pool's own.
+constinit small_lock open_pools_guard;
+constinit pool_core* open_pools = nullptr;
+
 }  // namespace
 
 pool_core::pool_core(unsigned workers)
@@ -43,6 +47,8 @@ pool_core::pool_core(unsigned workers)
     throw std::system_error{e.code(), "errand: could not start worker " + std::to_string(started + 1) + " of " +
                                           std::to_string(size_)};
   }
+  std::lock_guard const held{open_pools_guard};
+  next_open_ = std::exchange(open_pools, this);
 }
 
 pool_core::~pool_core() {
@@ -54,18 +60,54 @@ pool_core::~pool_core() {
   }
   for (;;) {
     auto const seen = settled_.load(std::memory_order_acquire);  // (E2) pairs with (E1) in sleep()
-    if (all_ended()) break;
+    if (close_if_all_ended()) break;
     futex_wait(settled_, seen);
   }
   close();
   for (auto& w : workers()) w.join();
 }
 
+// In one step as those see it who look for an open pool: what they expect of it is waited for, or they do not find it.
+bool pool_core::close_if_all_ended() noexcept {
+  std::lock_guard const held{open_pools_guard};
+  if (!all_ended()) return false;
+  pool_core** link = &open_pools;
+  while (*link != this) link = &(*link)->next_open_;
+  *link = next_open_;
+  return true;
+}
+
+void pool_core::expect() noexcept {
+  if (auto* const w = this_thread().as_worker; w != nullptr && &w->home() == this) return w->count_started();
+  inbox_.expect();
+}
+
+bool pool_core::expect_if_open(pool_core& pool) noexcept {
+  if (auto* const w = this_thread().as_worker; w != nullptr && &w->home() == &pool) {
+    w->count_started();
+    return true;
+  }
+  std::lock_guard const held{open_pools_guard};
+  pool_core* open = open_pools;
+  while (open != nullptr && open != &pool) open = open->next_open_;
+  if (open != nullptr) open->inbox_.expect();
+  return open != nullptr;
+}
+
+void pool_core::forgo() noexcept {
+  if (auto* const w = this_thread().as_worker; w != nullptr && &w->home() == this) return w->count_ended();
+  std::lock_guard const held{sleep_guard_};
+  ++forgone_;
+  if (!closing_) return;
+  settled_.fetch_add(1, std::memory_order_release);  // (E1) pairs with (E2); under the lock, without which the pool is not closed
+  futex_wake(&settled_);
+}
+
 bool pool_core::all_ended() noexcept {
   std::lock_guard const held{sleep_guard_};
   // All sleep, and what they did they did before: their counters stand still and are visible by this lock.
   if (sleeping(idle_.load(std::memory_order_relaxed)) != size_ || has_work()) return false;
-  std::uint64_t ended = 0;
+  std::uint64_t ended = forgone_;
   for (auto const& w : workers()) ended += w.ended();
   return started() == ended;  // started last: what a worker has taken from the inbox was counted before, and is not missed
 }

@@ -39,6 +39,15 @@ class pool_core {
     if (worker* const w = whom_to_wake(lone); w != nullptr) wake(*w);
   }
 
+  // ---- tasks that come to a worker later, or never: links of chains. Anybody may call these. --------------------------
+
+  /// A task is given to it: counted as started, and not yet to be run. The caller knows that the pool is open.
+  void expect() noexcept;
+  /// The same if `pool` is open: false if it was destroyed, or is closed.
+  [[nodiscard]] static bool expect_if_open(pool_core& pool) noexcept;
+  /// A task that was expected has ended, and never came to a worker. The pool may be gone when this returns.
+  void forgo() noexcept;
+
   // ---- for its workers ----------------------------------------------------------------------------------------------
 
   /// running -> searching: at most half of the workers, and no more than there are processors, look for work at a time;
@@ -73,6 +82,7 @@ class pool_core {
   [[nodiscard]] worker* choose_sleeper() noexcept;
   [[nodiscard]] worker* choose_napper() noexcept;
   [[nodiscard]] std::uint64_t started() const noexcept;
+  [[nodiscard]] bool close_if_all_ended() noexcept;
   [[nodiscard]] worker& take_sleeper() noexcept;  // under sleep_guard_, from a list that is not empty
   static void wake(worker& w) noexcept;
   [[nodiscard]] bool all_ended() noexcept;
@@ -87,9 +97,11 @@ class pool_core {
   small_lock sleep_guard_;                     // may be taken under the inbox's guard, not the other way round
   worker* sleepers_ = nullptr;                 // under sleep_guard_: the one that fell asleep last comes first
   worker* napper_ = nullptr;                   // likewise: whoever naps, until he is chosen or wakes by himself
+  std::uint64_t forgone_ = 0;                  // likewise: tasks that ended without a worker
   bool closing_ = false;                       // likewise: the destructor waits for the end of all tasks
   bool closed_ = false;                        // likewise: the workers are to leave
   std::atomic<std::uint32_t> settled_{0};      // what the destructor sleeps on
+  pool_core* next_open_ = nullptr;             // in the list of open pools, under its lock
 };
 
 }  // namespace errand::detail

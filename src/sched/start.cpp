@@ -5,6 +5,7 @@
 #include "sched/run_task.hpp"
 #include "sched/timers.hpp"
 #include "sched/wait.hpp"
+#include "task/detached.hpp"
 #include "task/rare_fields.hpp"
 #include "task/thread_state.hpp"
 
@@ -142,7 +143,7 @@ void run_queued_task(runnable* x) noexcept {
   bool ended = true;
   if (stopped_before_it_began(r)) {
     r.stopped_ = true;
-    r.act_(&r, record_verb::drop);
+    drop_contents(r);
   } else {
     this_thread().current = &r;
     ended = run_body(r);
@@ -185,12 +186,19 @@ bool run_in_place(record& r) noexcept {
   thread_state& after = this_thread();
   after.current = waiting;
   constexpr auto untouched = record_state::handle | record_state::begun;
-  if (alone && r.unresolved_children_ == 0 && r.state_.load(std::memory_order_relaxed) == untouched)
+  if (alone && r.unresolved_children_ == 0 && r.state_.load(std::memory_order_relaxed) == untouched) {
     r.state_.store(untouched | record_state::done, std::memory_order_release);  // (C1)
-  else
-    complete(r);
-  after.as_worker->count_ended();
+    after.as_worker->count_ended();
+    return true;
+  }
+  complete(r);  // may go on on another thread
+  this_thread().as_worker->count_ended();
   return true;
+}
+
+void release_detached_elsewhere(record& r) noexcept {
+  r.run = [](runnable* x) noexcept { release_detached(static_cast<record&>(*x)); };
+  make_ready(r, r.home_ != nullptr ? *r.home_ : default_pool());
 }
 
 void complete_coroutine(record& r) noexcept {

@@ -88,16 +88,7 @@ bool is_or_is_above(record const& r, record const* current) noexcept {
 bool arm(waiter& w, wait_request& q) noexcept {
   bool waits = true;
   if (q.awaited != nullptr) {
-    record& r = *q.awaited;
-    lock_record(r);
-    if (r.done()) {
-      waits = false;
-    } else {
-      w.next = r.waiters_;
-      r.waiters_ = &w;
-      r.state_.fetch_or(record_state::hooked, std::memory_order_relaxed);
-    }
-    unlock_record(r);
+    waits = hook(*q.awaited, w);
     if (!waits) {
       q.awaited = nullptr;
       q.self = nullptr;
@@ -112,14 +103,7 @@ bool arm(waiter& w, wait_request& q) noexcept {
 
 void disarm(waiter& w, wait_request& q) noexcept {
   while (!q.armed.load(std::memory_order_acquire)) cpu_relax();  // (A1) we were woken while arm() was still at it
-  if (q.awaited != nullptr && !q.awaited->done()) {
-    record& r = *q.awaited;
-    lock_record(r);
-    waiter** link = &r.waiters_;
-    while (*link != nullptr && *link != &w) link = &(*link)->next;
-    if (*link != nullptr) *link = w.next;  // else it has ended meanwhile, and its list is gone
-    unlock_record(r);
-  }
+  if (q.awaited != nullptr) unhook(*q.awaited, w);
   if (q.timer != nullptr) disarm_timer(*q.timer);
   if (q.self != nullptr) disarm_interrupt(*q.self, w);
 }
@@ -177,18 +161,20 @@ bool wait_until(record& r, std::int64_t deadline) {
   return false;
 }
 
+void stop_and_join(record& r) noexcept {
+  if (r.done()) return;
+  if (is_or_is_above(r, this_thread().current))
+    fatal(describe(r) + " drops the last handle to itself: it can neither wait for itself nor throw from there; "
+                        "detach() it, or let somebody else hold it");
+  stop_record(r, false);
+  if (r.done()) return;
+  wait_request q;
+  q.awaited = &r;
+  block(q);
+}
+
 void drop(record& r) noexcept {
-  if (!r.done()) {
-    if (is_or_is_above(r, this_thread().current))
-      fatal(describe(r) + " drops the last handle to itself: it can neither wait for itself nor throw from there; "
-                          "detach() it, or let somebody else hold it");
-    stop_record(r, false);
-    if (!r.done()) {
-      wait_request q;
-      q.awaited = &r;
-      block(q);
-    }
-  }
+  stop_and_join(r);
   release_handle(r);
 }
 

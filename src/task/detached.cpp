@@ -49,8 +49,7 @@ void detach(record& r) {
   // (R1) gives the handle to the task itself, complete() lets go of it; unless the task is done already.
   auto const before = r.state_.fetch_or(record_state::detached, std::memory_order_acq_rel);
   if ((before & record_state::done) == 0) return;
-  detached_ended(r);
-  release_handle(r);
+  release_detached(r);
 }
 
 void detached_ended(record& r) noexcept {

@@ -13,6 +13,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 namespace errand::detail {
 
@@ -22,6 +23,13 @@ class armed_deadline {
   virtual ~armed_deadline() = default;
   /// It shall not fire any more; if it is firing just now, it holds a reference to the record.
   virtual void disarm() noexcept = 0;
+};
+
+/// What a task threw that somebody else stands for, with what is needed to report it when it is gone.
+struct further_error {
+  std::exception_ptr error;
+  std::string task;           // its name, or nothing
+  std::source_location from;  // the line that started it
 };
 
 struct rare_fields {
@@ -47,6 +55,14 @@ struct rare_fields {
   // Called by the task's own flow just before it waits, if record::tells_of_waits_: a loop hands its share to others.
   void (*on_wait)(void* context) noexcept = nullptr;
   void* on_wait_context = nullptr;
+
+  // (N1) How many share the handle, if it is shared: of shared_future, and of the links that wait for one.
+  std::atomic<std::uint32_t> shares{0};
+
+  // Of a record that stands for others: what they threw beside its own error_. Written before it is done; the flag is set
+  // by whoever took them, and then nobody else is told of them.
+  std::vector<further_error> further_errors;
+  std::atomic<bool> further_errors_taken{false};
 
   // In the parent's list of children, under the parent's lock.
   record* next_sibling = nullptr;

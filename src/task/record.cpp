@@ -4,6 +4,7 @@
 #include "base/recycler.hpp"
 #include "task/detached.hpp"
 #include "task/rare_fields.hpp"
+#include "task/settle.hpp"
 #include "task/stop.hpp"
 #include "task/thread_state.hpp"
 #include "task/unobserved.hpp"
@@ -39,7 +40,10 @@ rare_fields& rare_fields_of(record& r) {
 
 // By whoever holds the handle.
 static void report_if_unobserved(record& r) noexcept {
-  if (r.error_ && !std::exchange(r.observed_, true)) report_unobserved(r);
+  if (r.error_ && !r.observed_.exchange(true, std::memory_order_relaxed)) report_unobserved(r);
+  auto* const rare = r.rare_.load(std::memory_order_relaxed);
+  if (rare == nullptr || rare->further_errors_taken.exchange(true, std::memory_order_relaxed)) return;
+  for (auto const& further : rare->further_errors) report_unobserved(further);
 }
 
 // The rare parts of what is on every task's way stand apart: inlined, their registers would be saved each time.
@@ -51,6 +55,27 @@ static void report_if_unobserved(record& r) noexcept {
 void destroy(record& r) noexcept {
   if (r.rare_.load(std::memory_order_relaxed) != nullptr) return destroy_with_rare_fields(r);
   r.act_(&r, record_verb::destroy);
+}
+
+bool hook(record& r, waiter& w) noexcept {
+  lock_record(r);
+  bool const hooked = !r.done();
+  if (hooked) {
+    w.next = r.waiters_;
+    r.waiters_ = &w;
+    r.state_.fetch_or(record_state::hooked, std::memory_order_relaxed);
+  }
+  unlock_record(r);
+  return hooked;
+}
+
+void unhook(record& r, waiter& w) noexcept {
+  if (r.done()) return;
+  lock_record(r);
+  waiter** link = &r.waiters_;
+  while (*link != nullptr && *link != &w) link = &(*link)->next;
+  if (*link != nullptr) *link = w.next;  // else it has ended meanwhile, and its list is gone
+  unlock_record(r);
 }
 
 // Takes from the list whoever nobody has claimed yet; the others are being woken by somebody else and are left alone.
@@ -105,9 +130,10 @@ void complete(record& r) noexcept {
   }
   // Last touch, unless the record is our own: of a detached task the handle is inherited by the task itself.
   if ((after & record_state::detached) != 0) {
-    report_if_unobserved(r);  // first: finish() counts it, and waits only for the end
-    detached_ended(r);
-    release_handle(r);
+    if (is_settling())
+      release_detached_elsewhere(r);
+    else
+      release_detached(r);
   } else {
     destroy_if_unreferenced(r, after);
   }
@@ -119,14 +145,39 @@ void complete(record& r) noexcept {
   }
 }
 
-[[gnu::noinline]] static void release_shared_handle(record& r) noexcept {
-  report_if_unobserved(r);
-  // Others only look at the state: what is left of body and result goes with the handle, on its holder's thread, so that
-  // whoever happens to let go last runs no code of the user's.
+void release_detached(record& r) noexcept {
+  report_if_unobserved(r);  // first: finish() counts it, and waits only for the end
+  detached_ended(r);
+  release_handle(r);
+}
+
+// Destroys what is left of `r`. Returns the record whose handle is to be released next: what a link of a chain waited for,
+// which would else be released from here, and what that waited for from there, on an ever deeper stack.
+static record* drop_one(record& r) noexcept {
   r.act_(&r, record_verb::drop);
-  r.error_ = nullptr;
-  auto const before = r.state_.fetch_and(~record_state::handle, std::memory_order_acq_rel);  // (R1)
-  destroy_if_unreferenced(r, before & ~record_state::handle);
+  thread_state& t = this_thread();
+  record* const next = std::exchange(t.left_over, nullptr);
+  if (next == nullptr || !std::exchange(t.left_over_is_shared, false)) return next;
+  if (!release_share(*next)) return nullptr;
+  stop_and_join(*next);
+  return next;
+}
+
+[[gnu::noinline]] static void release_long_way(record& r) noexcept {
+  for (record* next = &r; next != nullptr;) {
+    record& one = *next;
+    report_if_unobserved(one);
+    // Others only look at the state: what is left of body and result goes with the handle, on its holder's thread, so that
+    // whoever happens to let go last runs no code of the user's.
+    next = drop_one(one);
+    one.error_ = nullptr;
+    auto const before = one.state_.fetch_and(~record_state::handle, std::memory_order_acq_rel);  // (R1)
+    destroy_if_unreferenced(one, before & ~record_state::handle);
+  }
+}
+
+void drop_contents(record& r) noexcept {
+  if (record* const next = drop_one(r); next != nullptr) release_long_way(*next);
 }
 
 void release_handle(record& r) noexcept {
@@ -134,7 +185,7 @@ void release_handle(record& r) noexcept {
   if (!r.error_ && r.state_.load(std::memory_order_acquire) ==  // (R1)
                        (record_state::handle | record_state::begun | record_state::done))
     return destroy(r);
-  release_shared_handle(r);
+  release_long_way(r);
 }
 
 std::exception_ptr failure_of(record& r) {
@@ -144,7 +195,7 @@ std::exception_ptr failure_of(record& r) {
 }
 
 void rethrow_failure(record& r) {
-  r.observed_ = true;
+  r.observed_.store(true, std::memory_order_relaxed);
   if (auto const error = failure_of(r)) std::rethrow_exception(error);
   throw operation_cancelled{};
 }

@@ -33,6 +33,10 @@ inline void release_queue_reference(record& r) noexcept {
   destroy_if_unreferenced(r, before & ~record_state::queued);
 }
 
+/// What is left of body and result is destroyed, with code of the user's; and the handles that `r` has are let go of. By who
+/// has its handle, or by its own flow.
+void drop_contents(record& r) noexcept;
+
 /// The lock bit, for sections of a few instructions. Order: a child's before its parent's; a record's before the timers'.
 inline void lock_record(record& r) noexcept {
   for (;;) {
@@ -47,6 +51,9 @@ inline void lock_record(record& r) noexcept {
 inline void unlock_record(record& r) noexcept {
   r.state_.fetch_and(~record_state::lock, std::memory_order_release);  // (K2) publishes the section; pairs with (K1)
 }
+
+/// Afterwards `r` will not wake `w`, unless its end has claimed it already. The caller refers to `r`.
+void unhook(record& r, waiter& w) noexcept;
 
 /// queued -> begun, by whoever is to run it or to stop it unrun. False if another was first.
 /// `given_up` and `added` are bits that change in the same step: the caller's queue reference, the mark of a task unrun.

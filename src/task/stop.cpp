@@ -43,10 +43,19 @@ void tell(record& r, record*& to_tell) noexcept {
   unlock_record(r);
   if (source) source->request_stop();
   interrupt(r);
+  if (!r.passes_stop_on_) return;
+  // Those whom it tells in turn join our list instead of a deeper stack.
+  record** const outer = std::exchange(this_thread().told, &to_tell);
+  r.act_(&r, record_verb::stop);
+  this_thread().told = outer;
 }
 
 void tell_all(record& first) noexcept {
   pin(first);
+  if (record** const told = this_thread().told; told != nullptr) {
+    rare_fields_of(first).next_to_stop = std::exchange(*told, &first);
+    return;
+  }
   record* to_tell = nullptr;
   record* next = &first;
   while (next != nullptr) {

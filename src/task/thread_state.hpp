@@ -10,12 +10,18 @@
 namespace errand::detail {
 
 class worker;
+class settle_list;
 struct trampoline;
 
 struct thread_state {
   record* current = nullptr;     // the innermost task running on this thread
   worker* as_worker = nullptr;   // set for the life of a pool's thread
   trampoline* resuming = nullptr;  // the innermost loop that resumes coroutines on the running stack
+  // Composites; none is set while code of the user's runs.
+  settle_list* settling = nullptr;  // the ends that are still to be brought about by the one that is under way
+  record** told = nullptr;          // while a stop is passed on: whom the running stop still has to tell
+  record* left_over = nullptr;      // left by record_verb::drop for its caller: a handle that is to be let go of, too
+  bool left_over_is_shared = false;
 };
 
 /// The calling thread's. Valid until the next call that may switch stacks.

@@ -86,15 +86,19 @@ std::string text_of(std::exception_ptr const& error) {
   }
 }
 
-void report_unobserved(record& r) noexcept {
+static void report(unobserved_error const& e) noexcept {
   reported.fetch_add(1, std::memory_order_relaxed);
-  unobserved_error const e{r.error_, name_of(r), r.from_};
   // (U1) acquire: what the handler needs was made before it was set; pairs with (U2).
   if (auto const chosen = handler.load(std::memory_order_acquire); chosen != nullptr)
     chosen(e);
   else
     report_on_stderr(e);
 }
+
+void report_unobserved(record& r) noexcept { report({r.error_, name_of(r), r.from_}); }
+void report_unobserved(further_error const& e) noexcept { report({e.error, e.task, e.from}); }
+
+further_error further_error_of(record& r) { return {r.error_, std::string{name_of(r)}, r.from_}; }
 
 std::uint64_t unobserved_count() noexcept { return reported.load(std::memory_order_relaxed); }
 

@@ -15,8 +15,14 @@ namespace errand::detail {
 /// The same into a buffer, for a signal handler: no allocation, no lock. Returns the length.
 std::size_t describe_into(record const& r, char* buffer, std::size_t size) noexcept;
 
-/// Hands the record's error to the handler in force.
+struct further_error;
+
+/// Hands an error to the handler in force: the record's, or another one that it stood for.
 void report_unobserved(record& r) noexcept;
+void report_unobserved(further_error const& e) noexcept;
+
+/// The error of `r`, for one that stands for it to report if nobody takes it.
+[[nodiscard]] further_error further_error_of(record& r);
 /// How many errors were reported so far.
 [[nodiscard]] std::uint64_t unobserved_count() noexcept;
 

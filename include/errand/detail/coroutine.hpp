@@ -6,7 +6,7 @@
 // coroutines: the awaited ones run as part of the task of whoever awaits them.
 #pragma once
 
-#include <errand/detail/future.hpp>
+#include <errand/detail/shared_future.hpp>
 
 #include <coroutine>
 
@@ -56,6 +56,24 @@ class [[nodiscard]] future_awaiter {
 
  private:
   future<T>& future_;
+  record& record_;
+  coroutine_waiter waiter_;
+};
+
+template <class T>
+class [[nodiscard]] shared_awaiter {
+ public:
+  explicit shared_awaiter(shared_future<T> f)
+      : future_{std::move(f)}, record_{future_access::record_of(future_, "co_await of an errand::shared_future")} {}
+  bool await_ready() { return await_without_suspending(record_); }
+  bool await_suspend(std::coroutine_handle<> h) noexcept { return suspend_until_done(waiter_, record_, h.address()); }
+  shared_value<T> await_resume() {
+    after_suspension(waiter_);
+    return future_.get();
+  }
+
+ private:
+  shared_future<T> future_;
   record& record_;
   coroutine_waiter waiter_;
 };
@@ -214,6 +232,11 @@ template <class T>
 detail::future_awaiter<T> operator co_await(future<T>&& f) {
   return detail::future_awaiter<T>{f};
 }
+/// Waits for the shared task with no stack, then gives what get() gives.
+template <class T>
+detail::shared_awaiter<T> operator co_await(shared_future<T> f) {
+  return detail::shared_awaiter<T>{std::move(f)};
+}
 
 namespace detail {
 
@@ -240,7 +263,7 @@ inline constexpr bool is_task<task<T>> = true;
 /// A task whose body is a coroutine: either a task<T> given to async(), or what a coroutine function returns. `Make` is
 /// called on the pool and yields the task<T>; it lives, with its captures and arguments, as long as the coroutine.
 template <class T, class Make>
-struct coroutine_record final : result_record<T> {
+struct coroutine_record : result_record<T> {
   template <class From>
   coroutine_record(std::source_location from, From&& make)
       : result_record<T>{&act, sizeof(coroutine_record), from}, body_{std::forward<From>(make)} {
@@ -248,17 +271,7 @@ struct coroutine_record final : result_record<T> {
   }
   ~coroutine_record() { drop_body(); }
 
- private:
-  struct body_type {
-    template <class From>
-    explicit body_type(From&& from) : make{std::forward<From>(from)} {}
-    ~body_type() {
-      if (frame) frame.destroy();
-    }
-    Make make;
-    std::coroutine_handle<promise<T>> frame = nullptr;
-  };
-
+ protected:
   static bool act(record* base, record_verb verb) noexcept {
     auto* self = static_cast<coroutine_record*>(base);
     switch (verb) {
@@ -272,9 +285,22 @@ struct coroutine_record final : result_record<T> {
         self->~coroutine_record();
         deallocate_record(self, sizeof(coroutine_record));
         return true;
+      case record_verb::stop:
+        return true;  // it stands for itself alone
     }
     return true;
   }
+
+ private:
+  struct body_type {
+    template <class From>
+    explicit body_type(From&& from) : make{std::forward<From>(from)} {}
+    ~body_type() {
+      if (frame) frame.destroy();
+    }
+    Make make;
+    std::coroutine_handle<promise<T>> frame = nullptr;
+  };
 
   /// Answers whether the task has ended already: only if there is no coroutine to run.
   bool begin() noexcept {

@@ -13,6 +13,9 @@ namespace errand {
 
 template <class T>
 class future;
+template <class T>
+class shared_future;
+class error_list;
 
 namespace detail {
 
@@ -20,6 +23,8 @@ namespace detail {
 [[noreturn]] void throw_stopped();
 /// The exception of a task that is done and failed; timed_out for one its deadline stopped; none for a value or a stop.
 [[nodiscard]] std::exception_ptr failure_of(record& r);
+/// What a record that stands for others, and is done, has beside its own error. Who asks is told, and then nobody else.
+[[nodiscard]] error_list further_errors_of(record& r);
 
 /// Access for errand's own modules: a handle from a record, the record of a handle.
 struct future_access {
@@ -27,10 +32,15 @@ struct future_access {
   static future<T> make(result_record<T>* r) noexcept {
     return future<T>{r};
   }
-  template <class T>
-  static result_record<T>& record_of(future<T> const& f, char const* operation) {
+  template <template <class> class Handle, class T>
+  static result_record<T>& record_of(Handle<T> const& f, char const* operation) {
     if (f.record_ == nullptr) throw_no_task(operation);
     return *f.record_;
+  }
+  /// Takes the task out of a future: the handle is the caller's.
+  template <class T>
+  static result_record<T>* release(future<T>& f) noexcept {
+    return std::exchange(f.record_, nullptr);
   }
   /// Takes the result out of a future whose task is done, and lets go of the task.
   template <class T>
@@ -38,6 +48,31 @@ struct future_access {
 };
 
 }  // namespace detail
+
+/// Some exceptions in a row.
+class error_list {
+ public:
+  error_list() noexcept = default;
+  error_list(error_list&& other) noexcept
+      : first_{std::exchange(other.first_, nullptr)}, size_{std::exchange(other.size_, 0)} {}
+  error_list& operator=(error_list&&) = delete;
+  ~error_list() {
+    if (first_ != nullptr) free();
+  }
+  [[nodiscard]] std::exception_ptr const* begin() const noexcept { return first_; }
+  [[nodiscard]] std::exception_ptr const* end() const noexcept { return first_ + size_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::exception_ptr const& operator[](std::size_t i) const noexcept { return first_[i]; }
+
+ private:
+  friend error_list detail::further_errors_of(detail::record& r);
+  explicit error_list(std::size_t size);
+  void free() noexcept;
+
+  std::exception_ptr* first_ = nullptr;
+  std::size_t size_ = 0;
+};
 
 /// What came of a task: a value, an exception, or a stop. Never throws the task's error by itself.
 template <class T>
@@ -50,6 +85,8 @@ class [[nodiscard]] outcome {
   [[nodiscard]] bool stopped() const noexcept { return stopped_; }
   /// What the task threw (timed_out if its deadline stopped it); null if it returned or was stopped.
   [[nodiscard]] std::exception_ptr const& error() const noexcept { return error_; }
+  /// Of when_all(): what the others threw beside error(), the first. Empty for everything else.
+  [[nodiscard]] error_list const& further_errors() const noexcept { return further_errors_; }
   /// The value; throws what the task threw, or operation_cancelled if it was stopped.
   T value() && {
     if (error_) std::rethrow_exception(error_);
@@ -61,7 +98,10 @@ class [[nodiscard]] outcome {
   }
 
   outcome(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<detail::stored<T>>)
-      : error_{std::move(other.error_)}, has_value_{other.has_value_}, stopped_{other.stopped_} {
+      : error_{std::move(other.error_)},
+        further_errors_{std::move(other.further_errors_)},
+        has_value_{other.has_value_},
+        stopped_{other.stopped_} {
     if (has_value_) ::new (static_cast<void*>(std::addressof(value_))) stored_type(std::move(other.value_));
   }
   outcome& operator=(outcome&&) = delete;
@@ -70,15 +110,24 @@ class [[nodiscard]] outcome {
   }
 
  private:
-  friend class future<T>;
+  template <class>
+  friend class future;
+  template <class>
+  friend class shared_future;
   using stored_type = detail::stored<T>;
 
-  explicit outcome(detail::result_record<T>& r)
-      : error_{detail::failure_of(r)}, has_value_{r.has_value_}, stopped_{!has_value_ && !error_} {
-    if (has_value_) ::new (static_cast<void*>(std::addressof(value_))) stored_type(std::move(r.value_));
+  // `value` gives what stored_type is made of, if there is a value.
+  template <class Value>
+  outcome(detail::record& r, Value value)
+      : error_{detail::failure_of(r)},
+        further_errors_{r.has_value_ ? error_list{} : detail::further_errors_of(r)},
+        has_value_{r.has_value_},
+        stopped_{!has_value_ && !error_} {
+    if (has_value_) ::new (static_cast<void*>(std::addressof(value_))) stored_type(value());
   }
 
   std::exception_ptr error_;
+  error_list further_errors_;
   bool has_value_;
   bool stopped_;
   union {
@@ -128,8 +177,8 @@ class [[nodiscard("dropping a future asks its task to stop and waits for it; kee
       future& self;
       ~release() { self.let_go(); }
     } after{*this};
-    r.observed_ = true;
-    return outcome<T>{r};
+    r.observed_.store(true, std::memory_order_relaxed);
+    return outcome<T>{r, [&r]() -> auto&& { return std::move(r.value_); }};
   }
 
   /// Waits for the task's end, whatever came of it. Throws deadlock, operation_cancelled (of the waiting task), and
@@ -149,6 +198,22 @@ class [[nodiscard("dropping a future asks its task to stop and waits for it; kee
   [[nodiscard]] bool ready() const noexcept { return record_ != nullptr && record_->done(); }
   /// Whether there is a task.
   [[nodiscard]] bool valid() const noexcept { return record_ != nullptr; }
+
+  /// Goes on with f when the task has ended: a new task, which gets the value (nothing for void), on the pool where the first
+  /// one ran; on the default pool if it ran on none. Its future is returned; this one is left empty. `f` is never called
+  /// inside then(). It may take a std::stop_token first, and may be a coroutine function or return a task<U>, whose value
+  /// the future then gives. An error or a stop passes `f` by, to the future returned, and needs no worker for that. A stop
+  /// of the new task before `f` has begun is a stop of what it waits for. Throws std::logic_error if there is no task,
+  /// std::bad_alloc, std::system_error (the default pool's threads), and then still holds the task.
+  template <class F>
+  auto then(F&& f, std::source_location from = std::source_location::current());
+  /// The same at a place.
+  template <class Where, class F>
+  auto then(Where&& where, F&& f, std::source_location from = std::source_location::current());
+
+  /// Makes it a future of which there may be copies, and several that wait. Leaves this one empty. Throws std::bad_alloc, and
+  /// std::logic_error if there is no task.
+  shared_future<T> share();
 
   /// Asks the task and the tasks it waits for to stop, and returns at once. One that has not begun is stopped there and
   /// then; one that runs ends at its next point of cancellation, or when it looks at its stop token. Nothing if empty.

@@ -51,8 +51,10 @@ struct wait_request {
 /// What is asked of a record whose type only its maker knows.
 enum class record_verb : std::uint8_t {
   run,      // call the body, keep its result or exception, destroy the body
-  drop,     // nobody will run it or look at it: destroy whatever is left of body and result
+  drop,     // nobody will run it or look at it: destroy whatever is left of body and result. By drop_contents() alone
   destroy,  // destroy what is left of all, and give the memory back
+  stop,     // of a record with passes_stop_on_: it was asked to stop, and shall stop what it stands for. Once at most, and
+            // perhaps at the same time as its end; the caller refers to it. Calls no code of the user's itself
 };
 
 /// Bits of record::state. Their legal transitions: src/task/README.md.
@@ -68,6 +70,7 @@ struct record_state {
   static constexpr std::uint64_t detached = 1U << 8;   // its handle was given up; it belongs to nobody but itself
   static constexpr std::uint64_t expired = 1U << 9;    // it was its deadline that asked it to stop
   static constexpr std::uint64_t unrun = 1U << 10;     // begun by who stopped it: the body was never called
+  static constexpr std::uint64_t chained = 1U << 11;   // it has the handles of others: to release its own takes the long way
   static constexpr std::uint64_t pin = 1U << 16;       // unit of the count of other references (modulo 2^48)
 };
 
@@ -90,9 +93,10 @@ struct record : runnable {
   bool stopped_ = false;                    // or by a stop, with neither value nor error
   bool body_alive_ = true;                  // what is to be run, or dropped unrun, is still there
   bool nested_ = false;                     // it runs in place, on its parent's stack
-  bool inplace_allowed_ = true;             // get() may run it on the waiting task's stack
+  bool inplace_allowed_ = true;             // get() may run it on the waiting task's stack; not once it is shared
   bool tells_of_waits_ = false;             // rare_->on_wait is to be called before it waits
-  bool observed_ = false;                   // its holder's: the error was taken by somebody
+  std::atomic<bool> observed_{false};       // the error was taken by somebody; relaxed: a shared one has many takers
+  bool passes_stop_on_ = false;             // it stands for others: a stop of it is their business (record_verb::stop)
   // ---- The second.
   std::source_location from_;               // the line that started the task
   waiter* waiters_ = nullptr;               // under lock
@@ -130,6 +134,8 @@ void start_in_place(record& r, start_options const& options);
 
 /// running -> done: the result (error_, stopped_, or the value) is in place; wakes the waiters. May free the record.
 void complete(record& r) noexcept;
+/// `w` shall be woken when `r` ends. False if it has ended already: then nobody will.
+[[nodiscard]] bool hook(record& r, waiter& w) noexcept;
 
 // ---- waiting and stopping, for the holder of the handle -----------------------------------------------------------
 
@@ -141,12 +147,21 @@ void wait(record& r);
 bool wait_until(record& r, std::int64_t deadline);
 /// Asks the task and its children to stop; one that has not begun is stopped at once.
 void request_stop(record& r) noexcept;
+/// Asks it to stop, and waits for its end whatever asks the waiting task to stop.
+void stop_and_join(record& r) noexcept;
 /// Stops, joins and lets go: what the destructor of a future does.
 void drop(record& r) noexcept;
 /// Lets go of a record that is done, with the result that nobody else could take.
 void release_handle(record& r) noexcept;
 /// Lets go of one that may be running: it becomes its own owner, drained at exit.
 void detach(record& r);
+/// From now on the handle is shared: by one, at first. By its holder, who alone waited for it so far. Throws std::bad_alloc.
+void share(record& r);
+/// One more shares it; one does not any more. Of the last one: stops, joins and lets go.
+void add_share(record& r) noexcept;
+void drop_share(record& r) noexcept;
+/// One does not share it any more. True if that was the last one, who is to let go of the handle.
+[[nodiscard]] bool release_share(record& r) noexcept;
 /// Rethrows the error, operation_cancelled or timed_out of a record that is done; returns if it holds a value.
 void rethrow_failure(record& r);
 

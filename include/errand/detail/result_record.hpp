@@ -73,19 +73,14 @@ void run_into(result_record<T>& result, Body&& body) noexcept {
 }
 
 template <class T, class F, class... Args>
-struct function_record final : result_record<T> {
+struct function_record : result_record<T> {
   template <class Callable, class... From>
   function_record(std::source_location from, Callable&& function, From&&... args)
       : result_record<T>{&act, sizeof(function_record), from},
         body_{std::forward<Callable>(function), std::tuple<Args...>(std::forward<From>(args)...)} {}
   ~function_record() { drop_body(); }
 
- private:
-  struct body_type {
-    F function;
-    [[no_unique_address]] std::tuple<Args...> arguments;
-  };
-
+ protected:
   static bool act(record* base, record_verb verb) noexcept {
     auto* self = static_cast<function_record*>(base);
     switch (verb) {
@@ -110,9 +105,17 @@ struct function_record final : result_record<T> {
         self->~function_record();
         deallocate_record(self, sizeof(function_record));
         return true;
+      case record_verb::stop:
+        return true;  // it stands for itself alone
     }
     return true;
   }
+
+ private:
+  struct body_type {
+    F function;
+    [[no_unique_address]] std::tuple<Args...> arguments;
+  };
 
   void drop_body() noexcept {
     if (std::exchange(this->body_alive_, false)) body_.~body_type();
