@@ -23,7 +23,7 @@ void wake_coroutine(waiter* w) noexcept {
 void resume_coroutine(runnable* r) noexcept {
   auto& task = static_cast<record&>(*r);
   this_thread().current = &task;
-  run_coroutine(flow_of(task).frame_);  // the record may be gone after this
+  run_coroutine(task, flow_of(task).frame_);  // the record may be gone after this
   this_thread().current = nullptr;
 }
 

@@ -13,12 +13,13 @@ namespace errand::detail {
 
 /// A loop on some stack that resumes coroutines; found by way of the thread that runs there.
 struct trampoline {
+  record* task;   // whose coroutines they are; none if strangers are among them
   void* running;  // the frame it has resumed
   void* next;     // the frame to resume when that one returns here, by suspending or by ending
 };
 
-void run_coroutine(void* frame) {
-  trampoline t{nullptr, frame};
+static void run_loop(record* task, void* frame) {
+  trampoline t{task, nullptr, frame};
   trampoline* const outer = std::exchange(this_thread().resuming, &t);
   while (t.next != nullptr) {
     t.running = std::exchange(t.next, nullptr);
@@ -27,17 +28,19 @@ void run_coroutine(void* frame) {
   this_thread().resuming = outer;
 }
 
-std::coroutine_handle<> hand_on(std::coroutine_handle<> from, std::coroutine_handle<> next) noexcept {
+void run_coroutine(record& task, void* frame) { run_loop(&task, frame); }
+
+void hand_on(void* from, void* next) {
   trampoline* const t = this_thread().resuming;
-  // Only from the very coroutine that the loop has resumed does control come straight back to it.
-  if (t == nullptr || t->running != from.address()) return next;
-  t->next = next.address();
-  return std::noop_coroutine();
+  // Only from the very coroutine that the loop has resumed does control come straight back to it. Another one was resumed
+  // by a stranger, or is one: it gets a loop of its own, in which it goes on itself as soon as it is next.
+  if (t == nullptr || t->running != from) return run_loop(nullptr, next);
+  t->next = next;
 }
 
 record* task_of_running(void* frame) noexcept {
-  thread_state const& t = this_thread();
-  return t.resuming != nullptr && t.resuming->running == frame ? t.current : nullptr;
+  trampoline const* const t = this_thread().resuming;
+  return t != nullptr && t->running == frame ? t->task : nullptr;
 }
 
 namespace {

@@ -217,9 +217,9 @@ TEST(coroutine_sleep, ten_thousand_at_once_all_wake) {
 // ---- many ------------------------------------------------------------------------------------------------------------
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int very_many = 20'000;
+constexpr int very_many = 10'000;
 #else
-constexpr int very_many = 200'000;
+constexpr int very_many = 50'000;
 #endif
 
 errand::task<> waits_for_ever(counted) { co_await errand::sleep_for(std::chrono::hours::max()); }

@@ -53,11 +53,12 @@ void move_to(pool_core& pool, void* frame);
 /// A task's root coroutine has ended: takes its result, and with it the task's.
 void end_coroutine(record& task, void* frame) noexcept;
 
-/// Resumes a coroutine, and then, one after the other and never one on top of the other, those that it hands on to.
-void run_coroutine(void* frame);
-/// For the running coroutine `from`, about to suspend: `next` goes on in its stead. Compilers turn symmetric transfer into a
-/// jump only when they optimise; this keeps the stack from growing with the number of awaits at any level.
-[[nodiscard]] std::coroutine_handle<> hand_on(std::coroutine_handle<> from, std::coroutine_handle<> next) noexcept;
+/// Resumes the coroutine of a task, and then, one after the other and never one on top of the other, those that it hands
+/// on to.
+void run_coroutine(record& task, void* frame);
+/// By the coroutine `from`, suspended already, as the last thing it does: `next` goes on in its stead. Compilers turn
+/// symmetric transfer into a jump only when they optimise; this keeps the stack from growing with the number of awaits.
+void hand_on(void* from, void* next);
 
 class promise_base {
  public:
@@ -70,11 +71,12 @@ class promise_base {
   void awaited_by(std::coroutine_handle<> h) noexcept { then_ = reinterpret_cast<std::uintptr_t>(h.address()); }
   /// or it is the root of a task, which ends with it.
   void root_of(record& task) noexcept { then_ = reinterpret_cast<std::uintptr_t>(&task) | is_root; }
-  /// What the coroutine does last, suspended already: returns who goes on.
-  std::coroutine_handle<> end(std::coroutine_handle<> self) const noexcept {
-    if ((then_ & is_root) == 0) return hand_on(self, std::coroutine_handle<>::from_address(reinterpret_cast<void*>(then_)));
-    end_coroutine(*reinterpret_cast<record*>(then_ - is_root), self.address());  // the frame is gone after this
-    return std::noop_coroutine();
+  /// What the coroutine `self` does last, suspended already. Its frame may be gone after this.
+  void end(void* self) const {
+    if ((then_ & is_root) == 0)
+      hand_on(self, reinterpret_cast<void*>(then_));
+    else
+      end_coroutine(*reinterpret_cast<record*>(then_ - is_root), self);
   }
 
  private:
@@ -200,8 +202,8 @@ class promise;
 struct final_awaiter {
   bool await_ready() const noexcept { return false; }
   template <class T>
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<promise<T>> h) noexcept {
-    return h.promise().end(h);
+  void await_suspend(std::coroutine_handle<promise<T>> h) const noexcept {
+    h.promise().end(h.address());
   }
   void await_resume() const noexcept {}
 };
@@ -235,9 +237,9 @@ template <class T>
 struct child_awaiter {
   std::coroutine_handle<promise<T>> child;
   bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> by) const noexcept {
+  void await_suspend(std::coroutine_handle<> by) const noexcept {
     child.promise().awaited_by(by);
-    return hand_on(by, child);
+    hand_on(by.address(), child.address());
   }
   T await_resume() const { return child.promise().result_.take(); }
 };
@@ -418,7 +420,7 @@ struct coroutine_record final
       return true;
     }
     root.promise().root_of(*this);
-    run_coroutine(root.address());  // the record may be gone after this
+    run_coroutine(*this, root.address());  // the record may be gone after this
     return false;
   }
 
