@@ -28,4 +28,8 @@ struct chain {
   }
 };
 
+// Bytes of the frame of a coroutine with such a task's parameters and body and the smallest promise there can be: the user's
+// own share of what a suspended one takes.
+[[nodiscard]] std::size_t bare_frame_of_a_chain();
+
 }  // namespace microbench

@@ -2,8 +2,9 @@
 //
 // The floor of coroutines: the smallest lazy task that C++20 allows, with symmetric transfer, the last frame kept for the
 // next, and neither errors, stops nor threads.
-#include "system_state.hpp"
-#include "who_ran.hpp"
+#include "chain.hpp"
+
+#include <errand/task.hpp>
 
 #include <coroutine>
 #include <exception>
@@ -115,6 +116,40 @@ repetition weigh(settings const& s) {
                   {{"most waiting", static_cast<double>(n)}, {"ns each", ns_each(begin, end, n)}}};
   };
 }
+
+// The least that a coroutine's frame can be: its promise knows who goes on, and nothing else.
+struct barest {
+  struct promise_type {
+    std::coroutine_handle<> awaited_by = nullptr;
+    static inline std::size_t asked_for = 0;
+
+    barest get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    std::suspend_always final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
+    static void* operator new(std::size_t size) { return ::operator new(asked_for = size); }
+    static void operator delete(void* frame) noexcept { ::operator delete(frame); }
+  };
+  std::coroutine_handle<promise_type> frame;
+};
+
+// What the compiler needs for the parameters and the body of a coroutine of a chain.
+barest wait_barely(chain& c, errand::future<void>) {
+  ++c.waiting;
+  co_await std::suspend_always{};
+  ++c.ended;
+}
+
+}  // namespace
+
+std::size_t bare_frame_of_a_chain() {
+  chain c{1};
+  wait_barely(c, {}).frame.destroy();
+  return barest::promise_type::asked_for;
+}
+
+namespace {
 
 add const child{"co-await-child", role::floor, "bare coroutine", &call};
 add const child_of_pool{"co-await-async", role::floor, "bare coroutine", &call};

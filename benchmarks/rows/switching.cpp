@@ -127,9 +127,9 @@ repetition suspend_once_inside(settings const& s) {
   };
 }
 
-// In a process of its own, whose memory nobody else has used and given back.
+// In a process of its own, whose memory nobody else has used and given back. `frame`: bytes that are the user's own.
 template <class Wait>
-repetition weigh(std::size_t length, Wait wait) {
+repetition weigh(std::size_t length, Wait wait, std::size_t frame = 0) {
   return [=] {
     errand::pool pool{1};
     errand::async(pool, empty_task).get();
@@ -139,8 +139,10 @@ repetition weigh(std::size_t length, Wait wait) {
     auto const begin = now_ns();
     run_chain(pool, length, c, wait);
     auto const end = now_ns();
-    return sample{(c.resident - before) / static_cast<double>(length),
+    sample result{(c.resident - before) / static_cast<double>(length) - static_cast<double>(frame),
                   {{"most waiting", static_cast<double>(c.waiting)}, {"ns each", ns_each(begin, end, length)}}};
+    if (frame != 0) result.facts.push_back({"bytes of the frame beside", static_cast<double>(frame)});
+    return result;
   };
 }
 
@@ -157,8 +159,10 @@ add const cold_fibers{"suspend-once", role::ours, "errand, fibers on cold stacks
 add const coroutines{"suspend-once", role::ours, "errand, coroutines",
                      [](settings const& s) { return suspend_once(s, &wait_as_coroutine); }};
 
-add const coroutine_memory{"suspended-memory", role::ours, "errand, 100 000 coroutines",
-                           [](settings const& s) { return weigh(s.times(100'000), &wait_as_coroutine); },
+add const coroutine_memory{"suspended-memory", role::ours, "errand, 1 000 000 coroutines, beyond the frame",
+                           [](settings const& s) {
+                             return weigh(s.times(1'000'000), &wait_as_coroutine, bare_frame_of_a_chain());
+                           },
                            place::own_process};
 add const fiber_memory{"suspended-memory", role::ours, "errand, 10 000 fibers",
                        [](settings const& s) { return weigh(s.times(10'000), &wait_as_fiber); }, place::own_process};

@@ -5,6 +5,7 @@
 
 #include <errand/task.hpp>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -38,7 +39,19 @@ auto limited_task(std::size_t& stoppable) {
   };
 }
 
-repetition many_sleepers(std::size_t count, unsigned workers) {
+void sleep_as_fiber(sleepers& all) {
+  auto const begin = now_ns();
+  errand::this_task::sleep_for(long_sleep);
+  all.woke(begin);
+}
+errand::task<void> sleep_as_coroutine(sleepers& all) {
+  auto const begin = now_ns();
+  co_await errand::sleep_for(long_sleep);
+  all.woke(begin);
+}
+
+template <class Sleep>
+repetition many_sleepers(std::size_t count, unsigned workers, Sleep sleep) {
   return [=] {
     errand::pool pool{workers};
     std::vector<errand::future<void>> futures;
@@ -46,11 +59,7 @@ repetition many_sleepers(std::size_t count, unsigned workers) {
     errand::async(pool, empty_task).get();
     sleepers all;
     for (std::size_t i = 0; i < count; ++i)
-      futures.push_back(errand::async(pool, [&all] {
-        auto const begin = now_ns();
-        errand::this_task::sleep_for(long_sleep);
-        all.woke(begin);
-      }));
+      futures.push_back(errand::async(pool, sleep, std::ref(all)));
     all.all_started();
     for (auto& f : futures) f.get();
     return all.result(count);
@@ -78,10 +87,17 @@ add const late{"sleep-lateness", role::ours, "errand", [](settings const& s) -> 
                }};
 
 add const ten_thousand{"sleepers-10k", role::ours, "errand",
-                       [](settings const& s) { return many_sleepers(s.times(10'000), s.workers); }, place::own_process};
-add const hundred_thousand{"sleepers-100k", role::ours, "errand",
-                           [](settings const& s) { return many_sleepers(s.times(100'000), s.workers); },
-                           place::own_process};
+                       [](settings const& s) { return many_sleepers(s.times(10'000), s.workers, &sleep_as_fiber); },
+                       place::own_process};
+add const hundred_thousand{
+    "sleepers-100k", role::ours, "errand",
+    [](settings const& s) { return many_sleepers(s.times(100'000), s.workers, &sleep_as_fiber); }, place::own_process};
+add const ten_thousand_coroutines{
+    "sleepers-10k", role::ours, "errand, coroutines",
+    [](settings const& s) { return many_sleepers(s.times(10'000), s.workers, &sleep_as_coroutine); }, place::own_process};
+add const hundred_thousand_coroutines{
+    "sleepers-100k", role::ours, "errand, coroutines",
+    [](settings const& s) { return many_sleepers(s.times(100'000), s.workers, &sleep_as_coroutine); }, place::own_process};
 
 }  // namespace
 

@@ -144,21 +144,10 @@ auto* make_task_record(std::source_location from, F&& f, Args&&... args) {
   using T = started_t<F, Args...>;
   if constexpr (is_task<std::remove_cvref_t<F>>) {
     static_assert(!std::is_lvalue_reference_v<F>, "errand: a task<T> is started once: async(std::move(t))");
-    auto make = [made = std::move(f)](record&) mutable { return std::move(made); };
-    return make_record<coroutine_record<T, decltype(make)>>(from, std::move(make));
+    return make_record<coroutine_record<T, made_coroutine<T>>>(from, std::move(f));
   } else if constexpr (is_task<call_result_t<F, Args...>>) {
-    auto make = [function = std::decay_t<F>(std::forward<F>(f)),
-                 arguments = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](record& r) mutable {
-      return std::apply(
-          [&](auto&... each) {
-            if constexpr (wants_stop_token<F, Args...>)
-              return call(function, stop_token_of(r), std::move(each)...);
-            else
-              return call(function, std::move(each)...);
-          },
-          arguments);
-    };
-    return make_record<coroutine_record<T, decltype(make)>>(from, std::move(make));
+    using make = coroutine_function<std::decay_t<F>, std::decay_t<Args>...>;
+    return make_record<coroutine_record<T, make>>(from, std::forward<F>(f), std::forward<Args>(args)...);
   } else {
     return make_record<function_record<T, std::decay_t<F>, std::decay_t<Args>...>>(from, std::forward<F>(f),
                                                                                   std::forward<Args>(args)...);
@@ -284,6 +273,19 @@ auto async(how const& options, F&& f, Args&&... args) {
 template <class... Arguments>
 void async(Arguments&&...) = delete;  // errand::async: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x); std::launch policies are places here: threads, inplace, a pool.
 
+// ---- inside a coroutine ------------------------------------------------------------------------------------------------
+
+/// `co_await resume_on(where)`: the coroutine, and with it the task it is part of, goes on at `threads` or in that pool from
+/// now on, also after later waits; at once, without suspending, if it is there. No point of cancellation. The pool must
+/// not have come to its end. Throws std::invalid_argument for a `place` that is `inplace`, std::logic_error in a coroutine
+/// that runs as part of no task of errand's.
+template <detail::core_place Where>
+detail::resume_on_awaiter resume_on(Where&& where) {
+  static_assert(!std::is_same_v<std::remove_cvref_t<Where>, inplace_t>,
+                "errand: resume_on(inplace) names no thread to go on on; a coroutine stays where it is by itself");
+  return detail::resume_on_awaiter{detail::place_access::core(where)};
+}
+
 // ---- inside a task ---------------------------------------------------------------------------------------------------
 
 /// What a running task may ask of itself. Outside any task: no name, a token that never stops; sleeping sleeps the thread.
@@ -299,7 +301,7 @@ void check_stop();
 void yield();
 
 /// Parks the task until the time has come (blocks a foreign thread). Points of cancellation: throw operation_cancelled;
-/// std::bad_alloc if there is no stack to be had for its worker.
+/// std::bad_alloc if there is no stack to be had for its worker. In a coroutine, `co_await errand::sleep_for()` needs no stack.
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> const& span) {
   detail::sleep_until(detail::deadline_of(span));

@@ -13,8 +13,9 @@ namespace errand::detail {
 
 namespace {
 
-constexpr std::size_t step = 64;            // a cache line: two records never share one
-constexpr std::size_t classes = 16;         // up to 1 KiB
+constexpr std::size_t step = 16;            // what any object asks for
+constexpr std::size_t line = 64;            // what is a multiple of it in size starts on a line of its own
+constexpr std::size_t classes = 64;         // up to 1 KiB
 constexpr std::uint32_t batch = 64;         // blocks moved between a thread and the depot at a time
 constexpr std::size_t slab = 64 * 1024;     // asked of the system at a time, at first;
 constexpr std::size_t huge_slab = 2 << 20;  // and when a class has many: a huge page, if the system gives one. A million
@@ -56,7 +57,7 @@ constinit thread_local thread_cache cache{};
 
 void* from_system(std::size_t size) {
   system_allocations.fetch_add(1, std::memory_order_relaxed);
-  return ::operator new(size, std::align_val_t{step});
+  return ::operator new(size, std::align_val_t{line});
 }
 
 // A slab larger than any class needs often, on a huge page's boundary. Null if there is none to be had.
@@ -171,14 +172,14 @@ struct give_all_back {
   if (b == nullptr) return refill(index);
   list.head = b->next;
   __builtin_prefetch(list.head, 1);  // the next one's first lines: its link, and most of a record
-  __builtin_prefetch(reinterpret_cast<std::byte*>(list.head) + step, 1);
+  __builtin_prefetch(reinterpret_cast<std::byte*>(list.head) + line, 1);
   ++list.room;
   return b;
 }
 
 [[gnu::noinline]] void recycled_free(void* memory, std::size_t size) noexcept {
   std::size_t const index = (size - 1) / step;
-  if (!recycle || index >= classes) return ::operator delete(memory, std::align_val_t{step});
+  if (!recycle || index >= classes) return ::operator delete(memory, std::align_val_t{line});
   auto& list = cache.lists[index];
   auto* const b = static_cast<block*>(memory);
   b->next = list.head;

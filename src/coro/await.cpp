@@ -1,53 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// co_await of a future: the coroutine side of sched/wait.hpp. A suspended coroutine is a waiter like any other; woken, it
-// is a runnable like any other, and no stack is kept for it meanwhile.
+// What a coroutine waits for: the coroutine side of sched/wait.hpp. A suspended coroutine is a waiter like any other; its
+// task's record is the runnable that a worker takes when it is woken, and no stack is kept for it meanwhile.
+#include "coro/flow.hpp"
 #include "sched/pool_core.hpp"
 #include "sched/wait.hpp"
 #include "task/thread_state.hpp"
 
-#include <errand/detail/coroutine.hpp>
+#include <errand/task.hpp>
 
-#include <utility>
+#include <stdexcept>
 
 namespace errand::detail {
-
-/// A loop on some stack that resumes coroutines; found by way of the thread that runs there.
-struct trampoline {
-  void* running;  // the frame it has resumed
-  void* next;     // the frame to resume when that one returns here, by suspending or by ending
-};
-
-void run_coroutine(void* frame) {
-  trampoline t{nullptr, frame};
-  trampoline* const outer = std::exchange(this_thread().resuming, &t);
-  while (t.next != nullptr) {
-    t.running = std::exchange(t.next, nullptr);
-    std::coroutine_handle<>::from_address(t.running).resume();  // may return on another thread
-  }
-  this_thread().resuming = outer;
-}
-
-std::coroutine_handle<> hand_on(std::coroutine_handle<> from, std::coroutine_handle<> next) noexcept {
-  trampoline* const t = this_thread().resuming;
-  // Only from the very coroutine that the loop has resumed does control come straight back to it.
-  if (t == nullptr || t->running != from.address()) return next;
-  t->next = next.address();
-  return std::noop_coroutine();
-}
 
 namespace {
 
 void wake_coroutine(waiter* w) noexcept {
-  auto& c = static_cast<coroutine_waiter&>(*w);
-  make_ready(c, *c.home_);
+  record& task = task_of(static_cast<coroutine_flow&>(*w));
+  make_ready(task, *task.home_);
 }
 
 void resume_coroutine(runnable* r) noexcept {
-  auto& c = static_cast<coroutine_waiter&>(*r);
-  this_thread().current = c.task_;
-  run_coroutine(c.frame_);  // the waiter is gone after this
+  auto& task = static_cast<record&>(*r);
+  this_thread().current = &task;
+  run_coroutine(task, flow_of(task).frame_);  // the record may be gone after this
   this_thread().current = nullptr;
+}
+
+void go_on_at(record& task, void* frame) noexcept {
+  flow_of(task).frame_ = frame;
+  task.run = &resume_coroutine;
+}
+
+// What suspends; true: its task may already run elsewhere. The request is ours alone: what the coroutine needs to take its
+// hooks back, once it goes on, is in its flow and its frame.
+bool suspend(record& task, void* frame, wait_request& q) noexcept {
+  coroutine_flow& f = flow_of(task);
+  go_on_at(task, frame);
+  f.wake = &wake_coroutine;
+  f.claimed_by.store(0, std::memory_order_relaxed);
+  f.stopper_left.store(false, std::memory_order_relaxed);
+  f.armed_.store(false, std::memory_order_relaxed);
+  f.interruptible_ = std::uncaught_exceptions() == 0;
+  q.self = f.interruptible_ ? &task : nullptr;
+  if (!arm(f, q)) {
+    disarm(f, q);
+    return false;
+  }
+  f.armed_.store(true, std::memory_order_release);  // (A1) the last touch
+  return true;
+}
+
+void resumed(wait_request& q) noexcept {
+  record& task = *this_thread().current;
+  coroutine_flow& f = flow_of(task);
+  while (!f.armed_.load(std::memory_order_acquire)) cpu_relax();  // (A1)
+  q.self = f.interruptible_ ? &task : nullptr;
+  q.armed.store(true, std::memory_order_relaxed);
+  disarm(f, q);
 }
 
 }  // namespace
@@ -59,28 +69,80 @@ bool await_without_suspending(record& awaited) {
     return true;
   }
   check_no_self_wait(awaited);
-  if (record* const self = cancellable_task(); self != nullptr) throw_if_stopped(*self);
+  check_cancelled();
   return false;
 }
 
-bool suspend_until_done(coroutine_waiter& w, record& awaited, void* frame) noexcept {
-  thread_state& t = this_thread();
-  w.waiter::wake = &wake_coroutine;
-  w.runnable::run = &resume_coroutine;
-  w.frame_ = frame;
-  w.task_ = t.current;
-  w.home_ = &t.as_worker->home();
-  w.suspended_ = true;
-  w.request_.awaited = &awaited;
-  w.request_.self = t.current;
-  return arm(w, w.request_);
+bool suspend_until_done(record& awaited, void* frame) {
+  record* const task = task_of_running(frame);
+  if (task == nullptr) {
+    wait(awaited);
+    return false;
+  }
+  wait_request q;
+  q.awaited = &awaited;
+  return suspend(*task, frame, q);
 }
 
-void after_suspension(coroutine_waiter& w) {
-  if (!w.suspended_) return;
-  record const* const awaited = w.request_.awaited;
-  disarm(w, w.request_);
-  if (awaited != nullptr && !awaited->done()) throw operation_cancelled{};
+void after_suspension(record& awaited) noexcept {
+  wait_request q;
+  q.awaited = &awaited;
+  resumed(q);
+}
+
+bool sleep_without_suspending(std::int64_t deadline) {
+  check_cancelled();
+  if (deadline <= now()) return true;
+  if (this_thread().as_worker == nullptr) {
+    sleep_until(deadline);
+    return true;
+  }
+  prepare_timers();
+  return false;
+}
+
+bool suspend_until(timer_entry& timer, void* frame) {
+  record* const task = task_of_running(frame);
+  if (task == nullptr) {
+    sleep_until(timer.at);
+    return false;
+  }
+  timer.to_wake = &flow_of(*task);
+  wait_request q;
+  if (timer.at != no_deadline) q.timer = &timer;
+  return suspend(*task, frame, q);
+}
+
+void after_sleep(timer_entry& timer) noexcept {
+  wait_request q;
+  if (timer.at != no_deadline) q.timer = &timer;
+  resumed(q);
+}
+
+void check_cancelled() {
+  if (record* const self = cancellable_task(); self != nullptr) throw_if_stopped(*self);
+}
+
+bool runs_on(pool_core const& pool) noexcept {
+  worker const* const w = this_thread().as_worker;
+  return w != nullptr && &w->home() == &pool;
+}
+
+void move_to(pool_core& pool, void* frame) {
+  record* const running = task_of_running(frame);
+  if (running == nullptr)
+    throw std::logic_error{"co_await of errand::resume_on(): the coroutine is part of no errand task, so there is nothing to move"};
+  record& task = *running;
+  // The worker that we leave; none on a thread that is none of errand's, where no pool counts the task.
+  worker* const left = task.home_ != nullptr ? this_thread().as_worker : nullptr;
+  go_on_at(task, frame);
+  std::atomic_ref{task.home_}.store(&pool, std::memory_order_relaxed);  // then() may look at it from elsewhere
+  pool.push_from_outside(task, 1);  // the last touch: it may run there already. It is counted there first, so that at no
+  if (left != nullptr) left->count_ended();  // time no pool waits for it
+}
+
+void throw_no_pool() {
+  throw std::invalid_argument{"errand::resume_on(): the place is inplace, which names no thread to go on on"};
 }
 
 }  // namespace errand::detail

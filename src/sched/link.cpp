@@ -53,8 +53,11 @@ void go_on(waiter* w) noexcept {
 
 }  // namespace
 
-void prepare_link(record const& input, pool_core* where) {
-  if (where == nullptr && input.home_ == nullptr) static_cast<void>(default_pool());
+// A coroutine may move on to another pool meanwhile; which of the two counts as where it ran is then nobody's promise.
+static pool_core* home_of(record& input) noexcept { return std::atomic_ref{input.home_}.load(std::memory_order_relaxed); }
+
+void prepare_link(record& input, pool_core* where) {
+  if (where == nullptr && home_of(input) == nullptr) static_cast<void>(default_pool());
 }
 
 void start_link(record& r, link& l, record& input, bool shared, pool_core* where) noexcept {
@@ -62,7 +65,7 @@ void start_link(record& r, link& l, record& input, bool shared, pool_core* where
   l.self = &r;
   l.input = &input;
   l.input_shared = shared;
-  if (where == nullptr) where = input.home_;
+  if (where == nullptr) where = home_of(input);
   if (where == nullptr || !pool_core::expect_if_open(*where)) {
     where = &default_pool();
     where->expect();

@@ -160,7 +160,8 @@ bool run_in_place(record& r) noexcept {
   record* const waiting = t.current;
   // Only a task that the waiting one started, on a pool whose worker this is: so all that lies above it on the stack is what
   // waits for it anyway, and a stop of what lies above is a stop of it.
-  if (w == nullptr || waiting == nullptr || r.home_ != &w->home() || r.parent_ != waiting || !r.inplace_allowed_) return false;
+  // (A coroutine's home may change meanwhile: it is asked first whether it is one.)
+  if (w == nullptr || waiting == nullptr || !r.inplace_allowed_ || r.home_ != &w->home() || r.parent_ != waiting) return false;
   if ((waiting->state_.load(std::memory_order_relaxed) & record_state::stop) != 0) return false;  // it will throw instead
   // A task may count on three quarters of a stack; deeper than a quarter, a child gets a stack of its own.
   if (!stack_mostly_left(w->running_stack())) return false;
@@ -199,13 +200,6 @@ bool run_in_place(record& r) noexcept {
 void release_detached_elsewhere(record& r) noexcept {
   r.run = [](runnable* x) noexcept { release_detached(static_cast<record&>(*x)); };
   make_ready(r, r.home_ != nullptr ? *r.home_ : default_pool());
-}
-
-void complete_coroutine(record& r) noexcept {
-  bool const counted = r.home_ != nullptr;
-  this_thread().current = nullptr;  // the record may go with its completion
-  complete(r);
-  if (counted) this_thread().as_worker->count_ended();
 }
 
 }  // namespace errand::detail

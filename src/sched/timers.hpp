@@ -4,17 +4,9 @@
 // limit and tasks with a deadline have an entry in it, in their own memory.
 #pragma once
 
-#include <errand/detail/record.hpp>
+#include <errand/detail/timer.hpp>
 
 namespace errand::detail {
-
-struct timer_entry {
-  static constexpr std::size_t unarmed = SIZE_MAX;
-  std::int64_t at = 0;              // nanoseconds of the steady clock
-  std::size_t index = unarmed;      // in the heap; under its lock
-  waiter* to_wake = nullptr;        // one of the two: whom to wake,
-  record* to_stop = nullptr;        // or which task to stop
-};
 
 /// Starts the timekeeper if it does not run yet, so that arm_timer() cannot fail for that. Throws std::system_error.
 void prepare_timers();

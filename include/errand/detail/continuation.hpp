@@ -19,7 +19,7 @@ struct link : waiter {
 };
 
 /// Before anything is given up: starts the default pool if the link will need it. Throws std::system_error.
-void prepare_link(record const& input, pool_core* where);
+void prepare_link(record& input, pool_core* where);
 /// Hooks `r`, whose link is `l`, to its input, whose handle (or share of it) it takes. From now on it is a task of `where`; of
 /// the pool where its input runs, if that is null.
 void start_link(record& r, link& l, record& input, bool shared, pool_core* where) noexcept;
@@ -102,6 +102,7 @@ struct link_record final : Record, link {
     auto* const self = static_cast<link_record*>(base);
     switch (verb) {
       case record_verb::run:
+      case record_verb::end:
         return Record::act(base, verb);
       case record_verb::drop:
         Record::act(base, verb);
@@ -109,7 +110,7 @@ struct link_record final : Record, link {
         return true;
       case record_verb::destroy:
         self->~link_record();
-        deallocate_record(self, sizeof(link_record));
+        Record::packed ? deallocate_frame(self, sizeof(link_record)) : deallocate_record(self, sizeof(link_record));
         return true;
       case record_verb::stop:
         stop_link(*self);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <errand/detail/shared_future.hpp>
+#include <errand/detail/timer.hpp>
 
 #include <coroutine>
 
@@ -17,65 +18,129 @@ class task;
 
 namespace detail {
 
-/// A suspended coroutine as somebody who waits, and as something a worker can carry on.
-struct coroutine_waiter : waiter, runnable {
-  wait_request request_;
-  void* frame_ = nullptr;
-  record* task_ = nullptr;      // the task it is part of; null outside any
-  pool_core* home_ = nullptr;   // where it goes on
-  bool suspended_ = false;      // there is something to unhook
+/// The flow of control of a task that is a coroutine, as somebody who waits. It lies in front of the task's record, in the
+/// same block, and not in the frames: one task waits for one thing at a time, however many co_awaits its coroutines have.
+struct coroutine_flow : waiter {
+  // (A1) release: the last touch by whoever has suspended it; what goes on acquires it before the flow may wait again.
+  std::atomic<bool> armed_{false};
+  bool interruptible_ = false;  // own flow: a stop shall end the wait
+  void* frame_ = nullptr;       // own flow, before it suspends or ends: the coroutine that did; who resumes it reads it
 };
 
 /// Whether the coroutine need not suspend: the awaited task is done, could be run in place, or the caller is on no
 /// pool, where a wait blocks the thread. Throws deadlock, operation_cancelled.
 [[nodiscard]] bool await_without_suspending(record& awaited);
-/// Hooks the suspended coroutine to the awaited task. False if it should go on at once. The waiter may be gone when
-/// this returns true: the coroutine may already run elsewhere.
-[[nodiscard]] bool suspend_until_done(coroutine_waiter& w, record& awaited, void* frame) noexcept;
-/// Back on a thread: unhooks; throws operation_cancelled if it was a stop that ended the wait.
-void after_suspension(coroutine_waiter& w);
-/// A coroutine's last step as a task: the result stands in the record.
-void complete_coroutine(record& r) noexcept;
+/// Suspends the running coroutine until the awaited task is done. False if it should go on at once. Otherwise it may already
+/// run elsewhere when this returns, and its frame be gone. A coroutine that is none of errand's, or is resumed by others,
+/// waits as a function does; then it throws as wait() does.
+[[nodiscard]] bool suspend_until_done(record& awaited, void* frame);
+/// Goes on after that: nobody knows of the wait any more.
+void after_suspension(record& awaited) noexcept;
 
-/// Resumes a coroutine, and then, one after the other and never one on top of the other, those that it hands on to.
-void run_coroutine(void* frame);
-/// For the running coroutine `from`, about to suspend: `next` goes on in its stead. Compilers turn symmetric transfer into a
-/// jump only when they optimise; this keeps the stack from growing with the number of awaits at any level.
-[[nodiscard]] std::coroutine_handle<> hand_on(std::coroutine_handle<> from, std::coroutine_handle<> next) noexcept;
+/// The same three for the time's passing. The timer lies in the frame that sleeps.
+[[nodiscard]] bool sleep_without_suspending(std::int64_t deadline);
+[[nodiscard]] bool suspend_until(timer_entry& timer, void* frame);
+void after_sleep(timer_entry& timer) noexcept;
+/// Throws operation_cancelled if the running task was asked to stop.
+void check_cancelled();
 
-template <class T>
-class [[nodiscard]] future_awaiter {
+/// Whether the caller runs on that pool already.
+[[nodiscard]] bool runs_on(pool_core const& pool) noexcept;
+/// The running coroutine, and with it its task, goes on in that pool from now on. Throws std::logic_error.
+void move_to(pool_core& pool, void* frame);
+[[noreturn]] void throw_no_pool();
+
+/// A task's root coroutine has ended: takes its result, and with it the task's.
+void end_coroutine(record& task, void* frame) noexcept;
+
+/// Resumes the coroutine of a task, and then, one after the other and never one on top of the other, those that it hands
+/// on to.
+void run_coroutine(record& task, void* frame);
+/// By the coroutine `from`, suspended already, as the last thing it does: `next` goes on in its stead. Compilers turn
+/// symmetric transfer into a jump only when they optimise; this keeps the stack from growing with the number of awaits.
+void hand_on(void* from, void* next);
+
+class promise_base {
  public:
-  explicit future_awaiter(future<T>& f) : future_{f}, record_{future_access::record_of(f, "co_await of an errand::future")} {}
-  bool await_ready() { return await_without_suspending(record_); }
-  bool await_suspend(std::coroutine_handle<> h) noexcept { return suspend_until_done(waiter_, record_, h.address()); }
-  T await_resume() {
-    after_suspension(waiter_);
-    return future_access::take(future_);
+  std::suspend_always initial_suspend() const noexcept { return {}; }
+  // Frames come from the same recycled blocks as records.
+  static void* operator new(std::size_t size) { return allocate_frame(size); }
+  static void operator delete(void* frame, std::size_t size) noexcept { deallocate_frame(frame, size); }
+
+  /// It is awaited by another coroutine, which goes on when it has ended;
+  void awaited_by(std::coroutine_handle<> h) noexcept { then_ = reinterpret_cast<std::uintptr_t>(h.address()); }
+  /// or it is the root of a task, which ends with it.
+  void root_of(record& task) noexcept { then_ = reinterpret_cast<std::uintptr_t>(&task) | is_root; }
+  /// What the coroutine `self` does last, suspended already. Its frame may be gone after this.
+  void end(void* self) const {
+    if ((then_ & is_root) == 0)
+      hand_on(self, reinterpret_cast<void*>(then_));
+    else
+      end_coroutine(*reinterpret_cast<record*>(then_ - is_root), self);
   }
 
  private:
-  future<T>& future_;
-  record& record_;
-  coroutine_waiter waiter_;
+  static constexpr std::uintptr_t is_root = 1;
+  std::uintptr_t then_ = 0;  // one of the two in one word: each frame has it
 };
 
-template <class T>
-class [[nodiscard]] shared_awaiter {
+/// co_await of anything with a record behind it. `Future` has its overloads in future_access.
+template <class Future>
+class [[nodiscard]] future_awaiter {
  public:
-  explicit shared_awaiter(shared_future<T> f)
-      : future_{std::move(f)}, record_{future_access::record_of(future_, "co_await of an errand::shared_future")} {}
-  bool await_ready() { return await_without_suspending(record_); }
-  bool await_suspend(std::coroutine_handle<> h) noexcept { return suspend_until_done(waiter_, record_, h.address()); }
-  shared_value<T> await_resume() {
-    after_suspension(waiter_);
-    return future_.get();
+  explicit future_awaiter(Future& f) : future_{reinterpret_cast<std::uintptr_t>(&f)} { static_cast<void>(awaited()); }
+  bool await_ready() { return await_without_suspending(awaited()); }
+  bool await_suspend(std::coroutine_handle<> h) {
+    future_ |= suspended;
+    if (suspend_until_done(awaited(), h.address())) return true;  // nothing of ours is touched any more
+    future_ &= ~suspended;
+    return false;
+  }
+  auto await_resume() -> decltype(future_access::take(std::declval<Future&>())) {
+    if ((future_ & suspended) != 0) after_suspension(awaited());
+    if (!awaited().done()) throw_stopped();  // a stop of the task that waits has ended the wait
+    return future_access::take(future());
   }
 
  private:
-  shared_future<T> future_;
-  record& record_;
-  coroutine_waiter waiter_;
+  static constexpr std::uintptr_t suspended = 1;
+  Future& future() const noexcept { return *reinterpret_cast<Future*>(future_ & ~suspended); }
+  record& awaited() const { return future_access::record_of(future(), "co_await of an errand::future"); }
+
+  std::uintptr_t future_;  // its address, and one bit: there is one of these in the frame for each co_await in the source
+};
+
+class [[nodiscard("sleep_for() and sleep_until() of a coroutine do nothing unless they are co_awaited")]] sleep_awaiter {
+ public:
+  explicit sleep_awaiter(std::int64_t deadline) noexcept { timer_.at = deadline; }
+  bool await_ready() const { return sleep_without_suspending(timer_.at); }
+  bool await_suspend(std::coroutine_handle<> h) {
+    suspended_ = true;
+    if (suspend_until(timer_, h.address())) return true;  // nothing of ours is touched any more
+    suspended_ = false;
+    return false;
+  }
+  void await_resume() {
+    if (suspended_) after_sleep(timer_);
+    check_cancelled();
+  }
+
+ private:
+  timer_entry timer_;
+  bool suspended_ = false;
+};
+
+class [[nodiscard("resume_on() does nothing unless it is co_awaited")]] resume_on_awaiter {
+ public:
+  explicit resume_on_awaiter(pool_core* to) : to_{to} {
+    if (to == nullptr) throw_no_pool();
+  }
+  bool await_ready() const noexcept { return runs_on(*to_); }
+  void await_suspend(std::coroutine_handle<> h) const { move_to(*to_, h.address()); }  // nothing of ours is touched any more
+  void await_resume() const noexcept {}
+
+ private:
+  pool_core* to_;
 };
 
 /// Where a coroutine keeps what it returned or threw until its awaiter, or its task's record, takes it.
@@ -105,7 +170,7 @@ class promise_result {
     if (state_ == state::error) std::rethrow_exception(error_);
     if constexpr (std::is_reference_v<T>)
       return static_cast<T>(*value_);
-    else if constexpr (!std::is_void_v<T>)
+    else
       return std::move(value_);
   }
 
@@ -119,17 +184,16 @@ class promise_result {
   state state_ = state::empty;
 };
 
-class promise_base {
+template <>
+class promise_result<void> {
  public:
-  std::suspend_always initial_suspend() const noexcept { return {}; }
-  // Frames come from the same recycled blocks as records.
-  static void* operator new(std::size_t size) { return allocate_record(size); }
-  static void operator delete(void* frame, std::size_t size) noexcept { deallocate_record(frame, size); }
+  void set_current_exception() noexcept { error_ = std::current_exception(); }
+  void take() {
+    if (error_) std::rethrow_exception(error_);
+  }
 
-  /// Who goes on when the coroutine has ended: a coroutine that awaits it, or the task whose root it is.
-  std::coroutine_handle<> awaited_by_ = nullptr;
-  void (*finish_task_)(promise_base& self) noexcept = nullptr;
-  record* task_ = nullptr;
+ private:
+  std::exception_ptr error_;
 };
 
 template <class T>
@@ -138,11 +202,8 @@ class promise;
 struct final_awaiter {
   bool await_ready() const noexcept { return false; }
   template <class T>
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<promise<T>> h) noexcept {
-    promise_base& p = h.promise();
-    if (p.finish_task_ == nullptr) return hand_on(h, p.awaited_by_);
-    p.finish_task_(p);  // ends the task; the frame is gone after this
-    return std::noop_coroutine();
+  void await_suspend(std::coroutine_handle<promise<T>> h) const noexcept {
+    h.promise().end(h.address());
   }
   void await_resume() const noexcept {}
 };
@@ -167,8 +228,20 @@ class promise<void> final : public promise_base {
   task<void> get_return_object() noexcept;
   final_awaiter final_suspend() const noexcept { return {}; }
   void unhandled_exception() noexcept { result_.set_current_exception(); }
-  void return_void() noexcept { result_.set(unit{}); }
+  void return_void() const noexcept {}
   promise_result<void> result_;
+};
+
+/// Runs a child coroutine in the stead of the one that awaits it.
+template <class T>
+struct child_awaiter {
+  std::coroutine_handle<promise<T>> child;
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> by) const noexcept {
+    child.promise().awaited_by(by);
+    hand_on(by.address(), child.address());
+  }
+  T await_resume() const { return child.promise().result_.take(); }
 };
 
 struct task_access;
@@ -202,16 +275,7 @@ class [[nodiscard("a task<T> does nothing until it is co_awaited, got, or given 
   /// Runs it as part of the awaiting coroutine's task; gives its value or rethrows its exception.
   auto operator co_await() && {
     if (!frame_) detail::throw_no_task("co_await of an errand::task");
-    struct awaiter {
-      std::coroutine_handle<promise_type> frame;
-      bool await_ready() const noexcept { return false; }
-      std::coroutine_handle<> await_suspend(std::coroutine_handle<> by) const noexcept {
-        frame.promise().awaited_by_ = by;
-        return detail::hand_on(by, frame);
-      }
-      T await_resume() const { return frame.promise().result_.take(); }
-    };
-    return awaiter{frame_};
+    return detail::child_awaiter<T>{frame_};
   }
   auto operator co_await() & { return std::move(*this).operator co_await(); }
 
@@ -225,17 +289,29 @@ class [[nodiscard("a task<T> does nothing until it is co_awaited, got, or given 
 
 /// Waits for the future's task with no stack, then gives its value or rethrows its exception, as get() does.
 template <class T>
-detail::future_awaiter<T> operator co_await(future<T>& f) {
-  return detail::future_awaiter<T>{f};
+detail::future_awaiter<future<T>> operator co_await(future<T>& f) {
+  return detail::future_awaiter<future<T>>{f};
 }
 template <class T>
-detail::future_awaiter<T> operator co_await(future<T>&& f) {
-  return detail::future_awaiter<T>{f};
+detail::future_awaiter<future<T>> operator co_await(future<T>&& f) {
+  return detail::future_awaiter<future<T>>{f};
+}
+
+/// `co_await errand::sleep_for(span)`: the coroutine sleeps with no stack, where this_task::sleep_for() parks one; a million may.
+/// Points of cancellation: throw operation_cancelled. Off a pool the thread sleeps. Throws std::system_error if the thread
+/// that keeps the time cannot be started.
+template <class Rep, class Period>
+detail::sleep_awaiter sleep_for(std::chrono::duration<Rep, Period> const& span) {
+  return detail::sleep_awaiter{detail::deadline_of(span)};
+}
+template <class Clock, class Duration>
+detail::sleep_awaiter sleep_until(std::chrono::time_point<Clock, Duration> const& at) {
+  return detail::sleep_awaiter{detail::deadline_of(at)};
 }
 /// Waits for the shared task with no stack, then gives what get() gives.
 template <class T>
-detail::shared_awaiter<T> operator co_await(shared_future<T> f) {
-  return detail::shared_awaiter<T>{std::move(f)};
+detail::future_awaiter<shared_future<T> const> operator co_await(shared_future<T> const& f) {
+  return detail::future_awaiter<shared_future<T> const>{f};
 }
 
 namespace detail {
@@ -260,13 +336,53 @@ inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
 
-/// A task whose body is a coroutine: either a task<T> given to async(), or what a coroutine function returns. `Make` is
-/// called on the pool and yields the task<T>; it lives, with its captures and arguments, as long as the coroutine.
+/// What makes the coroutine of a task: a coroutine function with its arguments, which live as long as the coroutine,
+template <class F, class... Args>
+struct coroutine_function {
+  template <class Callable, class... From>
+  explicit coroutine_function(Callable&& f, From&&... from)
+      : function(std::forward<Callable>(f)), arguments(std::forward<From>(from)...) {}
+  auto operator()(record& r) {
+    return std::apply(
+        [&](Args&... each) {
+          if constexpr (wants_stop_token<F, Args...>)
+            return call(function, stop_token_of(r), std::move(each)...);
+          else
+            return call(function, std::move(each)...);
+        },
+        arguments);
+  }
+  [[no_unique_address]] F function;
+  [[no_unique_address]] std::tuple<Args...> arguments;
+};
+/// or a task<T> that was made already.
+template <class T>
+struct made_coroutine {
+  explicit made_coroutine(task<T>&& t) noexcept : made{std::move(t)} {}
+  task<T> operator()(record&) noexcept { return std::move(made); }
+  task<T> made;
+};
+
+// Fills up what lies before a flow, so that nothing comes between it and a record that is aligned to more than its size.
+template <std::size_t Bytes>
+struct room_before {
+  std::byte room[Bytes];
+};
+template <>
+struct room_before<0> {};
+
+/// A task whose body is a coroutine. `Make` is called on the pool and yields the task<T>. The library finds the flow from
+/// the record and the record from the flow by their places in the block: one right behind the other.
 template <class T, class Make>
-struct coroutine_record : result_record<T> {
-  template <class From>
-  coroutine_record(std::source_location from, From&& make)
-      : result_record<T>{&act, sizeof(coroutine_record), from}, body_{std::forward<From>(make)} {
+struct coroutine_record
+    : room_before<(alignof(result_record<T>) > sizeof(coroutine_flow) ? alignof(result_record<T>) - sizeof(coroutine_flow) : 0)>,
+      coroutine_flow,
+      result_record<T> {
+  static constexpr bool packed = true;  // its memory comes from allocate_frame()
+
+  template <class... From>
+  explicit coroutine_record(std::source_location from, From&&... make)
+      : result_record<T>{&act, sizeof(coroutine_record), from}, body_(std::forward<From>(make)...) {
     this->inplace_allowed_ = false;
   }
   ~coroutine_record() { drop_body(); }
@@ -277,13 +393,16 @@ struct coroutine_record : result_record<T> {
     switch (verb) {
       case record_verb::run:
         return self->begin();
+      case record_verb::end:
+        self->take_result();
+        return true;
       case record_verb::drop:
         self->drop_body();
         self->drop_value();
         return true;
       case record_verb::destroy:
         self->~coroutine_record();
-        deallocate_record(self, sizeof(coroutine_record));
+        deallocate_frame(self, sizeof(coroutine_record));
         return true;
       case record_verb::stop:
         return true;  // it stands for itself alone
@@ -292,49 +411,40 @@ struct coroutine_record : result_record<T> {
   }
 
  private:
-  struct body_type {
-    template <class From>
-    explicit body_type(From&& from) : make{std::forward<From>(from)} {}
-    ~body_type() {
-      if (frame) frame.destroy();
-    }
-    Make make;
-    std::coroutine_handle<promise<T>> frame = nullptr;
-  };
-
   /// Answers whether the task has ended already: only if there is no coroutine to run.
   bool begin() noexcept {
+    std::coroutine_handle<promise<T>> root = nullptr;
     try {
-      task<T> made = body_.make(*this);
-      body_.frame = std::exchange(task_access::frame(made), nullptr);
-      if (!body_.frame) throw_no_task("errand::async() of an errand::task");
+      task<T> made = body_(*this);
+      root = std::exchange(task_access::frame(made), nullptr);
+      if (!root) throw_no_task("errand::async() of an errand::task");
     } catch (operation_cancelled const&) {
       this->stopped_ = true;
     } catch (...) {
       this->error_ = std::current_exception();
     }
-    if (!body_.frame) {
+    if (!root) {
       drop_body();
       return true;
     }
-    auto& p = body_.frame.promise();
-    p.task_ = this;
-    p.finish_task_ = [](promise_base& ended) noexcept {
-      auto* self = static_cast<coroutine_record*>(ended.task_);
-      run_into<T>(*self, [&ended]() -> T { return static_cast<promise<T>&>(ended).result_.take(); });
-      self->drop_body();
-      complete_coroutine(*self);
-    };
-    run_coroutine(body_.frame.address());
+    root.promise().root_of(*this);
+    run_coroutine(*this, root.address());  // the record may be gone after this
     return false;
   }
 
+  void take_result() noexcept {
+    auto const root = std::coroutine_handle<promise<T>>::from_address(this->frame_);
+    run_into<T>(*this, [root]() -> T { return root.promise().result_.take(); });
+    root.destroy();
+    drop_body();
+  }
+
   void drop_body() noexcept {
-    if (std::exchange(this->body_alive_, false)) body_.~body_type();
+    if (std::exchange(this->body_alive_, false)) body_.~Make();
   }
 
   union {
-    body_type body_;
+    Make body_;
   };
 };
 

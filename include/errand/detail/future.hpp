@@ -45,6 +45,11 @@ struct future_access {
   /// Takes the result out of a future whose task is done, and lets go of the task.
   template <class T>
   static T take(future<T>& f);
+  /// A copy of a shared one keeps the task and its result.
+  template <class T>
+  static decltype(auto) take(shared_future<T> const& f) {
+    return f.get();
+  }
 };
 
 }  // namespace detail

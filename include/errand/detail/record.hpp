@@ -51,6 +51,7 @@ struct wait_request {
 /// What is asked of a record whose type only its maker knows.
 enum class record_verb : std::uint8_t {
   run,      // call the body, keep its result or exception, destroy the body
+  end,      // of a task that is a coroutine: it has ended; the same with its result
   drop,     // nobody will run it or look at it: destroy whatever is left of body and result. By drop_contents() alone
   destroy,  // destroy what is left of all, and give the memory back
   stop,     // of a record with passes_stop_on_: it was asked to stop, and shall stop what it stands for. Once at most, and
@@ -76,6 +77,7 @@ struct record_state {
 
 struct record : runnable {
   using act_function = bool (*)(record* self, record_verb verb) noexcept;
+  static constexpr bool packed = false;  // its memory comes from allocate_record(); a derived one may say allocate_frame()
 
   record(act_function act, std::uint32_t size, std::source_location from) noexcept : act_{act}, size_{size}, from_{from} {}
   record(record const&) = delete;
@@ -114,6 +116,9 @@ struct record : runnable {
 /// Memory for one record, recycled per thread: no system allocation in the steady state. Throws std::bad_alloc.
 [[nodiscard]] void* allocate_record(std::size_t size);
 void deallocate_record(void* memory, std::size_t size) noexcept;
+/// The same, packed closer, for what may wait by the million and is worked on rarely: frames and records of coroutines.
+[[nodiscard]] void* allocate_frame(std::size_t size);
+void deallocate_frame(void* memory, std::size_t size) noexcept;
 
 // ---- starting -------------------------------------------------------------------------------------------------
 

@@ -23,8 +23,27 @@ template <class T>
 using stored = std::conditional_t<std::is_void_v<T>, unit,
                                   std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>>;
 
+/// Room for one; void needs none.
 template <class T>
-struct result_record : record {
+struct value_room {
+  value_room() noexcept {}
+  ~value_room() {}
+  using stored_type = stored<T>;
+  union {
+    stored_type value_;
+  };
+};
+template <>
+struct value_room<void> {
+  using stored_type = unit;
+  static constexpr unit value_{};
+};
+
+template <class T>
+struct result_record : record, value_room<T> {
+  using typename value_room<T>::stored_type;
+  using value_room<T>::value_;
+
   result_record(act_function act, std::uint32_t size, std::source_location from) noexcept : record{act, size, from} {}
   ~result_record() { drop_value(); }
 
@@ -35,15 +54,13 @@ struct result_record : record {
   /// Builds the result from what `make()` returns, in its place: it need be neither movable nor assignable.
   template <class Make>
   void set_value_from(Make&& make) {
-    void* const place = std::addressof(value_);
     if constexpr (std::is_void_v<T>) {
       make();
-      ::new (place) stored_type{};
     } else if constexpr (std::is_reference_v<T>) {
       auto&& made = make();
-      ::new (place) stored_type{std::addressof(made)};
+      ::new (static_cast<void*>(std::addressof(value_))) stored_type{std::addressof(made)};
     } else {
-      ::new (place) stored_type(make());
+      ::new (static_cast<void*>(std::addressof(value_))) stored_type(make());
     }
     this->has_value_ = true;
   }
@@ -53,11 +70,6 @@ struct result_record : record {
     else if constexpr (!std::is_void_v<T>)
       return std::move(value_);
   }
-
-  using stored_type = stored<T>;
-  union {
-    stored_type value_;
-  };
 };
 
 /// Calls `body` and keeps what comes of it: its value, its exception, or the fact that a stop ended it.
@@ -84,6 +96,8 @@ struct function_record : result_record<T> {
   static bool act(record* base, record_verb verb) noexcept {
     auto* self = static_cast<function_record*>(base);
     switch (verb) {
+      case record_verb::end:  // coroutines only
+        return true;
       case record_verb::run:
         run_into<T>(*self, [self]() -> T {
           return std::apply(
@@ -130,9 +144,10 @@ struct function_record : result_record<T> {
 template <class Record, class... From>
 Record* make_record(From&&... from) {
   struct guard {
-    void* memory = allocate_record(sizeof(Record));
+    void* memory = Record::packed ? allocate_frame(sizeof(Record)) : allocate_record(sizeof(Record));
     ~guard() {
-      if (memory != nullptr) deallocate_record(memory, sizeof(Record));
+      if (memory == nullptr) return;
+      Record::packed ? deallocate_frame(memory, sizeof(Record)) : deallocate_record(memory, sizeof(Record));
     }
   } block;
   static_assert(alignof(Record) <= 64, "errand: callables, arguments and results may be aligned to 64 bytes at most");

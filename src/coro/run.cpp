@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// How coroutines run: a loop that resumes one after the other, and the end of the one that is a task's root. Why a loop:
+// docs/decisions/0008-trampoline.md.
+#include "coro/flow.hpp"
+#include "sched/wait.hpp"
+#include "sched/worker.hpp"
+#include "task/thread_state.hpp"
+
+#include <utility>
+
+namespace errand::detail {
+
+/// A loop on some stack that resumes coroutines; found by way of the thread that runs there.
+struct trampoline {
+  record* task;   // whose coroutines they are; none if strangers are among them
+  void* running;  // the frame it has resumed
+  void* next;     // the frame to resume when that one returns here, by suspending or by ending
+};
+
+static void run_loop(record* task, void* frame) {
+  trampoline t{task, nullptr, frame};
+  trampoline* const outer = std::exchange(this_thread().resuming, &t);
+  while (t.next != nullptr) {
+    t.running = std::exchange(t.next, nullptr);
+    std::coroutine_handle<>::from_address(t.running).resume();  // may return on another thread
+  }
+  this_thread().resuming = outer;
+}
+
+void run_coroutine(record& task, void* frame) { run_loop(&task, frame); }
+
+void hand_on(void* from, void* next) {
+  trampoline* const t = this_thread().resuming;
+  // Only from the very coroutine that the loop has resumed does control come straight back to it. Another one was resumed
+  // by a stranger, or is one: it gets a loop of its own, in which it goes on itself as soon as it is next.
+  if (t == nullptr || t->running != from) return run_loop(nullptr, next);
+  t->next = next;
+}
+
+record* task_of_running(void* frame) noexcept {
+  trampoline const* const t = this_thread().resuming;
+  return t != nullptr && t->running == frame ? t->task : nullptr;
+}
+
+namespace {
+
+// On a worker of its home, or where no pool counts it.
+void end_here(record& task) noexcept {
+  record* const before = std::exchange(this_thread().current, &task);
+  task.act_(&task, record_verb::end);
+  this_thread().current = before != &task ? before : nullptr;
+  bool const counted = task.home_ != nullptr;
+  complete(task);  // the record may go with it
+  if (counted) this_thread().as_worker->count_ended();
+}
+
+void end_at_home(runnable* r) noexcept { end_here(static_cast<record&>(*r)); }
+
+}  // namespace
+
+void end_coroutine(record& task, void* frame) noexcept {
+  flow_of(task).frame_ = frame;
+  if (task.home_ == nullptr || runs_on(*task.home_)) return end_here(task);
+  // Somebody else's awaitable has resumed it on a thread that is not of its pool. It is counted there.
+  task.run = &end_at_home;
+  make_ready(task, *task.home_);
+}
+
+}  // namespace errand::detail
