@@ -49,6 +49,7 @@ repetition switches(settings const& s, unsigned switches) {
 }
 
 add const in_yield{"yield", role::floor, "raw switch", [](settings const& s) { return switches(s, 1); }};
+add const in_park{"park-resume", role::floor, "raw switch", [](settings const& s) { return switches(s, 1); }};
 add const in_hop{"spawn-join-hop", role::floor, "raw switch, there and back",
                  [](settings const& s) { return switches(s, 2); }};
 add const in_suspension{"suspend-once", role::floor, "raw switch, there and back",

@@ -29,6 +29,51 @@ repetition yield_to_each_other(settings const& s) {
   };
 }
 
+// Something to wait for that ends when it is told to and can be used again: what is behind a future, without a task.
+class reusable_end : public errand::detail::record {
+ public:
+  reusable_end() : record{&nothing, 0, std::source_location::current()} { renew(); }
+
+  void renew() { state_.store(running, std::memory_order_relaxed); }
+  [[nodiscard]] bool awaited() const {
+    return (state_.load(std::memory_order_relaxed) & errand::detail::record_state::hooked) != 0;
+  }
+
+ private:
+  static constexpr auto running = errand::detail::record_state::handle | errand::detail::record_state::begun;
+  static bool nothing(record*, errand::detail::record_verb) noexcept { return true; }
+};
+
+repetition park_and_resume(settings const& s) {
+  auto pool = std::make_shared<errand::pool>(1U);
+  return [pool, n = s.times(200'000)] {
+    reusable_end first, second;
+    std::size_t parked = 0;
+    // Each way once: the other is let go on, then it is waited for.
+    auto const turn = [&parked](reusable_end& own, reusable_end& others) {
+      if (others.awaited()) ++parked;
+      complete(others);
+      wait(own);
+      own.renew();
+    };
+    auto answers = errand::async(*pool, [&] {
+      wait(second);
+      second.renew();
+      for (std::size_t i = 1; i < n; ++i) turn(second, first);
+      complete(first);
+    });
+    auto asks = errand::async(*pool, [&] {
+      auto const begin = now_ns();
+      for (std::size_t i = 0; i < n; ++i) turn(first, second);
+      return ns_each(begin, now_ns(), 2 * n);
+    });
+    auto const cost = asks.get();
+    answers.get();
+    // Of the answering side's n - 1 wakings and the asking side's n.
+    return sample{cost, {{"% parked", 100 * static_cast<double>(parked) / static_cast<double>(2 * n - 1)}}};
+  };
+}
+
 void wait_as_fiber(chain& c, future before) {
   ++c.waiting;
   before.get();
@@ -51,17 +96,34 @@ void run_chain(errand::pool& pool, std::size_t length, chain& c, Wait wait) {
   require(c.ended == c.expected, "a task of the chain never ended");
 }
 
+// A fiftieth of the row's thousand would be no chain.
+std::size_t chain_length(settings const& s) { return s.quick ? 100 : s.times(1000); }
+
 // All tasks of a length are started from the main thread, so that the time of their start is part of the cost.
 template <class Wait>
 repetition suspend_once(
     settings const& s, Wait wait, void (*before)() = [] {}) {
   auto pool = std::make_shared<errand::pool>(1U);
-  return [=, n = s.quick ? std::size_t{100} : std::size_t{1000}] {
+  return [=, n = chain_length(s)] {
     before();
     chain c{n};
     auto const begin = now_ns();
     run_chain(*pool, n, c, wait);
     return sample{ns_each(begin, now_ns(), n), {{"most waiting", static_cast<double>(c.waiting)}}};
+  };
+}
+
+// The same without the main thread: the chain is started, and joined, by a task on the worker.
+repetition suspend_once_inside(settings const& s) {
+  auto pool = std::make_shared<errand::pool>(1U);
+  return [pool, n = chain_length(s)] {
+    chain c{n};
+    auto const cost = errand::async(*pool, [&] {
+                        auto const begin = now_ns();
+                        run_chain(*pool, n, c, &wait_as_fiber);
+                        return ns_each(begin, now_ns(), n);
+                      }).get();
+    return sample{cost, {{"most waiting", static_cast<double>(c.waiting)}}};
   };
 }
 
@@ -84,8 +146,11 @@ repetition weigh(std::size_t length, Wait wait) {
 
 add const yield{"yield", role::ours, "errand", &yield_to_each_other};
 
+add const parking{"park-resume", role::ours, "errand", &park_and_resume};
+
 add const fibers{"suspend-once", role::ours, "errand, fibers",
                  [](settings const& s) { return suspend_once(s, &wait_as_fiber); }};
+add const inside{"suspend-once", role::ours, "errand, fibers, started inside", &suspend_once_inside};
 add const cold_fibers{"suspend-once", role::ours, "errand, fibers on cold stacks", [](settings const& s) {
                         return suspend_once(s, &wait_as_fiber, [] { errand::detail::trim_stacks(); });
                       }};

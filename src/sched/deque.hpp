@@ -85,6 +85,23 @@ class deque {
     return true;
   }
 
+  /// Owner only: the oldest, or null. The owner takes part in the thieves' race, but cannot lose to one for good.
+  [[nodiscard]] runnable* take_oldest() noexcept {
+    auto top = top_.load(std::memory_order_relaxed);
+    auto const bottom = bottom_.load(std::memory_order_relaxed);
+    auto const* const buffer = buffer_.load(std::memory_order_relaxed);
+    while (top < bottom) {
+      auto* const r = buffer->slot(top).load(std::memory_order_relaxed);
+      if (alone_) {
+        top_.store(top + 1, std::memory_order_relaxed);
+        return r;
+      }
+      // (D2) as a thief: whoever moves top_ has it.
+      if (top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) return r;
+    }
+    return nullptr;
+  }
+
   /// Anybody: the oldest; null if there is none or another thief was faster (`lost` then says so).
   [[nodiscard]] runnable* steal(bool& lost) noexcept {
     auto top = top_.load(std::memory_order_seq_cst);           // (D2)

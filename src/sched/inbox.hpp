@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What comes to a pool from outside its workers: tasks that foreign threads start, fibers that foreign threads wake, tasks
-// that yield. First in, first out, under a small lock; workers take a batch at a time. Its count is one half of the
-// handshake with workers that fall asleep, (P1) in README.md. Why a lock: docs/decisions/0004-locked-inbox.md.
+// What comes to a pool from outside its workers: tasks that foreign threads start, fibers that foreign threads wake. First
+// in, first out, under a small lock; workers take a batch at a time. Its count is one half of the handshake with workers
+// that fall asleep, (P1) in README.md. Why a lock: docs/decisions/0004-locked-inbox.md.
 #pragma once
 
 #include "base/lock.hpp"

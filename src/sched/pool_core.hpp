@@ -35,6 +35,7 @@ class pool_core {
   /// By one of its workers, after it has pushed to its own deque. `lone`: nothing else lay there, so the worker may well
   /// be about to run it by itself; that does not wake one who naps.
   void notify(bool lone = false) noexcept {
+    if (size_ == 1) return;  // the one that has pushed
     if (worker* const w = whom_to_wake(lone); w != nullptr) wake(*w);
   }
 
@@ -74,6 +75,7 @@ class pool_core {
   [[nodiscard]] std::uint64_t started() const noexcept;
   [[nodiscard]] worker& take_sleeper() noexcept;  // under sleep_guard_, from a list that is not empty
   static void wake(worker& w) noexcept;
+  static void wait_until_woken(worker& w) noexcept;
   [[nodiscard]] bool all_ended() noexcept;
   void close() noexcept;
 

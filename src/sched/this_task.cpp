@@ -29,15 +29,12 @@ void check_stop() {
 }
 
 void yield() {
-  check_stop();
-  worker* const w = this_thread().as_worker;
-  if (w == nullptr) return std::this_thread::yield();
-  if (w->work().seems_empty() && w->home().arrivals().seems_empty()) return;
-  fiber_waiter f;
-  f.run = [](runnable* r) noexcept { worker::resume(static_cast<fiber_waiter&>(*r)); };
-  f.reschedule = true;
-  worker::leave_stack_to(f);
-  check_stop();
+  record* const self = this_thread().current;  // the same on whatever thread it goes on
+  if (self != nullptr) throw_if_stopped(*self);
+  thread_state& t = this_thread();
+  if (t.as_worker == nullptr) return std::this_thread::yield();
+  worker::let_others_run(t);
+  if (self != nullptr) throw_if_stopped(*self);
 }
 
 }  // namespace errand::this_task

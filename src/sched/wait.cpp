@@ -25,8 +25,6 @@ void wake_thread(waiter* w) noexcept {
   futex_wake(&word);
 }
 
-void resume_fiber(runnable* r) noexcept { worker::resume(static_cast<fiber_waiter&>(*r)); }
-
 void wake_fiber(waiter* w) noexcept {
   auto& f = static_cast<fiber_waiter&>(*w);
   make_ready(f, *f.home);
@@ -59,7 +57,6 @@ void park_fiber(wait_request& q) {
   timer_entry timer;
   fiber_waiter f;
   f.wake = &wake_fiber;
-  f.run = &resume_fiber;
   f.request = &q;
   if (q.deadline != no_deadline) {
     timer.at = q.deadline;

@@ -14,14 +14,13 @@ namespace errand::detail {
 class worker;
 struct trampoline;
 
-/// A task's stack, parked.
+/// A task's stack, parked. worker::hop() fills in all but `request` and `wake`.
 struct fiber_waiter : waiter, runnable {
-  wait_request* request = nullptr;
+  wait_request* request = nullptr;  // none: it does not wait, it only lets others run first
   stack* parked_on = nullptr;
-  record* current = nullptr;      // what ran there
+  record* current = nullptr;  // what ran there
   trampoline* resuming = nullptr;
-  pool_core* home = nullptr;      // whose workers may continue it
-  bool reschedule = false;        // it does not wait, it only lets others run first
+  pool_core* home = nullptr;  // whose workers may continue it
 };
 
 /// False if there is nothing to wait for any more: the caller goes on by itself, after disarm(). True: somebody has woken

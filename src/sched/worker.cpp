@@ -10,6 +10,7 @@
 #include "task/thread_state.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace errand::detail {
 
@@ -41,70 +42,146 @@ void worker::hand_over() {
   thread_ = start_thread("errand/" + std::to_string(index_), [this] { run_thread(); });
 }
 
+// The first thing after every switch: before it, somebody might have gone on with a stack that was still being left.
+inline void worker::complete_parking(void* left) noexcept {
+  if (left == nullptr) {
+    if (abandoned_ != nullptr) stacks_.release(std::exchange(abandoned_, nullptr));
+  } else if (auto& f = *static_cast<fiber_waiter*>(left); f.request != nullptr) {
+    arm_parked(f);
+  } else {
+    make_parked_ready(f);
+  }
+}
+
+// Out of line: inlined, the registers that it needs would be saved by each who yields.
+[[gnu::noinline]] void worker::arm_parked(fiber_waiter& f) noexcept {
+  if (!arm(f, *f.request)) make_parked_ready(f);
+}
+
+inline void worker::make_parked_ready(fiber_waiter& f) noexcept {
+  work_.push(&f);   // the last touch: another worker may have it already
+  home_->notify();  // not as a lone push: we do not go on with it
+}
+
 void worker::run_thread() noexcept {
   overflow_guard const guard;
   this_thread().as_worker = this;
   stack native;
   adopt_thread_stack(native);
   native_ = &native;
-  running_on_ = stacks_.acquire();
-  prepare(*running_on_, &worker::loop);
-  auto* const last = static_cast<stack*>(switch_stack(native, *running_on_, nullptr));
-  stacks_.release(last);
+  keep_a_spare_loop();
+  running_on_ = std::exchange(spare_, nullptr);
+  complete_parking(switch_stack(native, *running_on_, nullptr));
+  if (spare_ != nullptr) stacks_.release(std::exchange(spare_, nullptr));
   this_thread().as_worker = nullptr;
 }
 
-void worker::loop(void* parked) noexcept {
-  if (parked != nullptr) {
-    auto& f = *static_cast<fiber_waiter*>(parked);
-    if (f.reschedule) {
-      f.home->push_from_outside(f, 0);  // the last touch: another worker may have it already
-    } else if (!arm(f, *f.request)) {
-      resume(f);
-    }
-  }
+void worker::loop(void* left) noexcept {
+  this_thread().as_worker->complete_parking(left);
   for (;;) {
     worker& w = *this_thread().as_worker;
     runnable* const r = w.find_work();
-    if (r == nullptr) switch_stack_final(*w.running_on_, *w.native_, w.running_on_);
+    if (r == nullptr) {
+      w.abandoned_ = w.running_on_;
+      switch_stack_final(*w.running_on_, *w.native_, nullptr);
+    }
     r->run(r);
   }
 }
 
-void worker::leave_stack_to(fiber_waiter& parked) {
-  stack* received;
+void worker::keep_a_spare_loop() {
+  if (spare_ != nullptr) return;
+  spare_ = stacks_.acquire();
+  prepare(*spare_, &worker::loop);
+}
+
+// A parked fiber is switched to directly; for anything else a loop is needed, which runs it.
+[[gnu::always_inline]] inline void worker::hop(thread_state& here, fiber_waiter& parked, runnable* next) noexcept {
+  void* left;
   {
-    thread_state& t = this_thread();
-    worker& w = *t.as_worker;
-    stack* const fresh = w.stacks_.acquire();
-    prepare(*fresh, &worker::loop);
+    worker& w = *here.as_worker;
+    stack* to;
+    if (next != nullptr && next->run == &worker::run_fiber) {
+      to = static_cast<fiber_waiter*>(next)->parked_on;
+    } else {
+      w.next_ = next;
+      to = std::exchange(w.spare_, nullptr);
+    }
+    parked.run = &worker::run_fiber;
     parked.parked_on = w.running_on_;
-    parked.current = t.current;
-    parked.resuming = t.resuming;
+    parked.current = here.current;
+    parked.resuming = here.resuming;
     parked.home = w.home_;
-    w.running_on_ = fresh;
-    t.current = nullptr;
-    t.resuming = nullptr;
-    received = static_cast<stack*>(switch_stack(*parked.parked_on, *fresh, &parked));
+    w.running_on_ = to;
+    here.current = nullptr;
+    here.resuming = nullptr;
+    left = switch_stack(*parked.parked_on, *to, &parked);
   }
   thread_state& t = this_thread();
   t.current = parked.current;
   t.resuming = parked.resuming;
-  t.as_worker->stacks_.release(received);
+  t.as_worker->complete_parking(left);
 }
 
-void worker::resume(fiber_waiter& parked) noexcept {
-  worker& w = *this_thread().as_worker;
-  stack* const loop_stack = w.running_on_;
-  w.running_on_ = parked.parked_on;
-  switch_stack_final(*loop_stack, *parked.parked_on, loop_stack);
+void worker::leave_stack_to(fiber_waiter& parked) {
+  thread_state& here = this_thread();
+  worker& w = *here.as_worker;
+  w.keep_a_spare_loop();
+  runnable* next = nullptr;
+  if ((w.tick_ + 1) % fairness != 0) {  // else the loop has to look elsewhere first
+    next = w.work_.pop();
+    if (next != nullptr) ++w.tick_;
+  }
+  hop(here, parked, next);
+}
+
+void worker::let_others_run(thread_state& here) {
+  worker& w = *here.as_worker;
+  w.keep_a_spare_loop();
+  runnable* const next = w.next_in_turn();
+  if (next == nullptr) return;
+  fiber_waiter f;
+  hop(here, f, next);
+}
+
+// Called by a loop, which becomes the spare one; if there is one already, this one's stack is given back.
+void worker::run_fiber(runnable* parked) noexcept {
+  void* left;
+  {
+    worker& w = *this_thread().as_worker;
+    stack& own = *w.running_on_;
+    stack& to = *static_cast<fiber_waiter*>(parked)->parked_on;
+    w.running_on_ = &to;
+    if (w.spare_ != nullptr) {
+      w.abandoned_ = &own;
+      switch_stack_final(own, to, nullptr);
+    }
+    w.spare_ = &own;
+    left = switch_stack(own, to, nullptr);
+  }
+  this_thread().as_worker->complete_parking(left);
+}
+
+// For one that lets others run. Always the newest would be wrong: two that yield to each other would see nobody else.
+runnable* worker::next_in_turn() noexcept {
+  for (;;) {
+    runnable* r = nullptr;
+    if (++tick_ % fairness == 0) {
+      r = take_arrivals();
+      // Perhaps what it waits for lies with a worker that is busy for long.
+      if (r == nullptr) r = steal_from_one();
+    }
+    if (r == nullptr) r = work_.take_oldest();
+    if (r == nullptr) r = take_arrivals();
+    if (r == nullptr || r->run == &worker::run_fiber || !drop_if_stale(*r)) return r;
+  }
 }
 
 runnable* worker::find_work() noexcept {
+  if (next_ != nullptr) return std::exchange(next_, nullptr);
   if (++tick_ % fairness == 0) {
     if (auto* const r = take_arrivals(); r != nullptr) return r;
-    bool lost = false;
-    if (auto* const r = work_.steal(lost); r != nullptr) return r;
+    if (auto* const r = work_.take_oldest(); r != nullptr) return r;
   }
   if (auto* const r = work_.pop(); r != nullptr) return r;
   if (auto* const r = take_arrivals(); r != nullptr) return r;
@@ -125,13 +202,23 @@ runnable* worker::take_arrivals() noexcept {
   return taken[0];
 }
 
+std::uint32_t worker::random() noexcept {
+  return random_ = random_ * 1664525 + 1013904223;  // Numerical Recipes' generator: only to spread the thieves
+}
+
+runnable* worker::steal_from_one() noexcept {
+  auto const all = home_->workers();
+  auto& victim = all[random() % all.size()];
+  bool lost = false;
+  return &victim != this ? victim.work_.steal(lost) : nullptr;
+}
+
 runnable* worker::steal_from_others() noexcept {
   auto const all = home_->workers();
   if (all.size() == 1) return nullptr;
   for (bool lost = true; lost;) {
     lost = false;
-    random_ = random_ * 1664525 + 1013904223;  // Numerical Recipes' generator: only to spread the thieves
-    auto const from = random_ % all.size();
+    auto const from = random() % all.size();
     for (std::size_t i = 0; i < all.size(); ++i) {
       auto& victim = all[(from + i) % all.size()];
       if (&victim == this) continue;

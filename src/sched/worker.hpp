@@ -2,7 +2,8 @@
 //
 // One thread of a pool: its deque, its few stacks, and the loop that finds something to run. The loop itself runs on a
 // pooled stack; when a task that it called waits, the loop's frames stay behind with the task's, and the thread goes on
-// with a new loop on a fresh stack. No frame keeps a pointer to a worker across a switch: ask this_thread() again.
+// with another parked task, if one is next, else with a loop on another stack. Whoever runs next completes the parking of
+// what was left. No frame keeps a pointer to a worker across a switch: ask this_thread() again.
 #pragma once
 
 #include "fiber/stack.hpp"
@@ -14,6 +15,7 @@ namespace errand::detail {
 
 class pool_core;
 struct fiber_waiter;
+struct thread_state;
 
 class worker {
  public:
@@ -32,11 +34,11 @@ class worker {
   [[nodiscard]] deque const& work() const noexcept { return work_; }
   [[nodiscard]] stack& running_stack() const noexcept { return *running_on_; }
 
-  /// Leaves the running stack to `parked` and runs the loop on a fresh one, which first completes the parking. Returns when
-  /// somebody resumes it, perhaps on another worker. Throws std::bad_alloc if there is no stack to be had.
+  /// Leaves the running stack to `parked`, and the thread to whatever is next. Returns when somebody resumes it, perhaps on
+  /// another worker. Throws std::bad_alloc if there is no stack to be had.
   static void leave_stack_to(fiber_waiter& parked);
-  /// Continues a parked fiber in place of the running loop, whose stack is given back.
-  [[noreturn]] static void resume(fiber_waiter& parked) noexcept;
+  /// Lets what has been ready for longest run first, if anything is ready. Else as above. `here`: the calling thread's.
+  static void let_others_run(thread_state& here);
 
   // Owner writes, the closing pool reads while all sleep: tasks that were given to it and that ended on it.
   void count_started() noexcept { bump(started_); }
@@ -54,11 +56,20 @@ class worker {
  private:
   friend class pool_core;
 
-  static void loop(void* parked) noexcept;
+  static void loop(void* left) noexcept;
+  static void run_fiber(runnable* parked) noexcept;
+  static void hop(thread_state& here, fiber_waiter& parked, runnable* next) noexcept;
+  void complete_parking(void* left) noexcept;
+  void arm_parked(fiber_waiter& f) noexcept;
+  void make_parked_ready(fiber_waiter& f) noexcept;
+  void keep_a_spare_loop();
   void run_thread() noexcept;
+  [[nodiscard]] runnable* next_in_turn() noexcept;
   [[nodiscard]] runnable* find_work() noexcept;
   [[nodiscard]] runnable* take_arrivals() noexcept;
+  [[nodiscard]] runnable* steal_from_one() noexcept;
   [[nodiscard]] runnable* steal_from_others() noexcept;
+  [[nodiscard]] std::uint32_t random() noexcept;
   [[nodiscard]] runnable* search() noexcept;
   void drop_stale_entries() noexcept;
   static void bump(std::atomic<std::uint64_t>& n) noexcept {
@@ -67,8 +78,12 @@ class worker {
 
   deque work_;
   pool_core* home_ = nullptr;
-  stack* running_on_ = nullptr;  // owner only
-  stack* native_ = nullptr;      // owner only: the thread's own stack, left at its start and returned to at its end
+  // Owner only, all up to started_.
+  stack* running_on_ = nullptr;
+  stack* native_ = nullptr;     // the thread's own, left at its start and returned to at its end
+  stack* spare_ = nullptr;      // a loop waits there to go on, or to begin
+  stack* abandoned_ = nullptr;  // left for good by the last switch: to be given back by whoever runs after it
+  runnable* next_ = nullptr;    // taken already, for the loop that is switched to
   stack_cache stacks_;
   unsigned index_ = 0;
   std::uint32_t tick_ = 0;

@@ -81,13 +81,8 @@ bool stop_unbegun(record& r) noexcept {
 
 void request_stop(record& r) noexcept { stop_record(r, false); }
 
-bool stop_requested(record& self) noexcept {
-  if ((self.state_.load(std::memory_order_relaxed) & record_state::kin) == 0) link_to_ancestors(self);
-  return (self.state_.load(std::memory_order_acquire) & record_state::stop) != 0;  // (S1)
-}
-
-void throw_if_stopped(record& self) {
-  if (stop_requested(self) && std::uncaught_exceptions() == 0) throw operation_cancelled{};
+void throw_stop() {
+  if (std::uncaught_exceptions() == 0) throw operation_cancelled{};
 }
 
 bool arm_interrupt(record& self, waiter& w) noexcept {

@@ -25,11 +25,6 @@ void stop_record(record& r, bool by_deadline) noexcept;
 /// reference.
 bool stop_unbegun(record& r) noexcept;
 
-/// Whether the running task `self` was asked to stop, or any task above it. By its own flow of control.
-[[nodiscard]] bool stop_requested(record& self) noexcept;
-/// Throws operation_cancelled if so.
-void throw_if_stopped(record& self);
-
 /// While a task waits: whom a stop of it shall wake. False if it was asked to stop already (then nobody is armed).
 /// The task must be linked to those above it before, by link_to_ancestors().
 [[nodiscard]] bool arm_interrupt(record& self, waiter& w) noexcept;
@@ -41,5 +36,17 @@ void disarm_interrupt(record& self, waiter& w) noexcept;
 void link_to_ancestors(record& self) noexcept;
 /// Takes it out again, as it ends.
 void unlink_from_parent(record& self) noexcept;
+
+/// Whether the running task `self` was asked to stop, or any task above it. By its own flow of control.
+[[nodiscard]] inline bool stop_requested(record& self) noexcept {
+  if (self.parent_ != nullptr && (self.state_.load(std::memory_order_relaxed) & record_state::kin) == 0)
+    link_to_ancestors(self);
+  return (self.state_.load(std::memory_order_acquire) & record_state::stop) != 0;  // (S1)
+}
+/// Throws operation_cancelled, unless an exception is unwinding.
+void throw_stop();
+inline void throw_if_stopped(record& self) {
+  if (stop_requested(self)) throw_stop();
+}
 
 }  // namespace errand::detail

@@ -91,6 +91,92 @@ TEST(this_task, two_that_yield_to_each_other_starve_no_third) {
   b.get();
 }
 
+TEST(this_task, those_that_yield_take_turns_in_their_order) {
+  errand::pool one{1};
+  std::string order;
+  int begun = 0;
+  auto const turns = [&](char name) {
+    ++begun;
+    while (begun != 3) errand::this_task::yield();
+    for (int i = 0; i < 20; ++i) {
+      order += name;
+      errand::this_task::yield();
+    }
+  };
+  auto a = errand::async(one, turns, 'a');
+  auto b = errand::async(one, turns, 'b');
+  auto c = errand::async(one, turns, 'c');
+  a.get();
+  b.get();
+  c.get();
+  ASSERT_EQ(order.size(), 60U);
+  for (std::size_t i = 3; i < order.size(); ++i) EXPECT_EQ(order[i], order[i - 3]) << order;
+}
+
+TEST(this_task, what_yields_lets_a_task_that_has_not_begun_begin_before_its_next_turn) {
+  errand::pool one{1};
+  errand::async(one, [&] {
+    std::string order;
+    std::vector<errand::future<void>> all;
+    for (char const name : {'a', 'b', 'c'}) all.push_back(errand::async(one, [&order, name] { order += name; }));
+    for (auto& f : all)
+      while (!f.ready()) errand::this_task::yield();
+    EXPECT_EQ(order.size(), 3U);
+    EXPECT_EQ(order.front(), 'a') << "the oldest comes first: " << order;
+  }).get();
+}
+
+TEST(this_task, what_has_yielded_to_a_task_that_keeps_its_thread_goes_on_elsewhere) {
+  errand::pool two{2};
+  for (int i = 0; i < 200; ++i) {
+    flag end;
+    auto keeps = errand::async(two, [&] {
+      auto child = errand::async(two, [&] { end.wait(); });
+      errand::this_task::yield();  // to the child, unless the other worker has it
+      end.raise();
+      child.get();
+    });
+    keeps.get();
+  }
+}
+
+TEST(this_task, what_yields_finds_the_work_of_a_worker_that_is_busy_for_long) {
+  errand::pool two{2};
+  flag begun, end;
+  auto busy = errand::async(two, [&] {
+    begun.wait();
+    auto child = errand::async(two, [&] { end.raise(); });
+    end.wait();  // keeps its thread
+    child.get();
+  });
+  auto yields = errand::async(two, [&] {
+    begun.raise();
+    while (!end.is_raised()) errand::this_task::yield();
+  });
+  yields.get();
+  busy.get();
+}
+
+TEST(this_task, a_thousand_that_yield_and_wait_for_each_other_all_end) {
+  errand::pool pool;
+  errand::async(pool, [&] {
+    std::vector<errand::future<int>> all;
+    for (int i = 0; i < 1000; ++i)
+      all.push_back(errand::async(pool, [&pool, i] {
+        auto child = errand::async(pool, [i] {
+          for (int k = 0; k < i % 7; ++k) errand::this_task::yield();
+          return i;
+        });
+        for (int k = 0; k < i % 5; ++k) errand::this_task::yield();
+        static_cast<void>(child.wait_for(i % 3 == 0 ? 0ns : 1h));
+        return child.get();
+      }));
+    int sum = 0;
+    for (auto& f : all) sum += f.get();
+    EXPECT_EQ(sum, 1000 * 999 / 2);
+  }).get();
+}
+
 TEST(this_task, a_task_that_keeps_starting_work_does_not_starve_what_comes_from_outside) {
   errand::pool one{1};
   flag end, begun;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The deque of src/sched/deque.hpp, access by access: an owner that pushes and pops, two thieves. No entry may be taken twice,
+// The deque of src/sched/deque.hpp, access by access: an owner that pushes, pops and takes the oldest, two thieves. No entry may be taken twice,
 // none may be lost. A ring of two slots, so that slots are used again.
 #include "explorer.hpp"
 
@@ -16,6 +16,8 @@ struct variation {
   bool owner_races_for_the_last = true;   // (D2) by moving top
   bool thief_moves_top_last = true;       // (D2) (D3) the slot is read before
   bool looks_at_top_before_reuse = true;  // (D3)
+  bool takes_oldest = false;              // the owner, once, instead of popping: what a yield does
+  bool owner_races_for_the_oldest = true;  // (D2)
 };
 
 constexpr int capacity = 2;
@@ -41,7 +43,10 @@ class deque_model {
     auto& p = e_.thread("owner");
     push(p, 1);
     push(p, 2);
-    pop(p, "1");
+    if (how_.takes_oldest)
+      take_oldest(p);
+    else
+      pop(p, "1");
     push(p, 3);
     push(p, 4);
     p.label("no room for 4");
@@ -87,6 +92,26 @@ class deque_model {
         .label(done);
   }
 
+  void take_oldest(program& p) {
+    p.label("oldest")
+        .step("looks at top for the oldest",
+              [this](view& v) {
+                v[top_seen_] = static_cast<signed char>(v.load(top_));
+                if (v[top_seen_] >= v.load(bottom_)) v.go_to("after the oldest");
+              })
+        .step("reads the oldest",
+              [this](view& v) { v[oldest_] = static_cast<signed char>(v.load(slots_[v[top_seen_] % capacity])); })
+        .step("moves top, or looks again",
+              [this](view& v) {
+                if (!how_.owner_races_for_the_oldest)
+                  v.store(top_, v[top_seen_] + 1, order::seq_cst);
+                else if (!v.compare_exchange(top_, v[top_seen_], v[top_seen_] + 1))
+                  return v.go_to("oldest");
+                take(v, v[oldest_]);
+              })
+        .label("after the oldest");
+  }
+
   void thief(std::string const& name) {
     auto const top = e_.number(name + "'s top"), entry = e_.number(name + "'s entry");
     auto& p = e_.thread(name);
@@ -117,6 +142,7 @@ class deque_model {
   variable slots_[capacity] = {e_.number("slot 0"), e_.number("slot 1")};
   variable taken_[entries] = {e_.number("entry 1"), e_.number("entry 2"), e_.number("entry 3"), e_.number("entry 4")};
   variable top_seen_ = e_.number("owner's top"), bottom_seen_ = e_.number("owner's bottom");
+  variable oldest_ = e_.number("owner's oldest");
 };
 
 verdict explore(variation how) { return deque_model{how}.explore(); }
@@ -127,6 +153,19 @@ TEST(deque_model, gives_each_entry_to_one_taker) {
     EXPECT_TRUE(result.holds()) << result;
     EXPECT_GT(result.states, 1000U);
   }
+}
+
+TEST(deque_model, gives_each_entry_to_one_taker_when_the_owner_takes_the_oldest_too) {
+  for (auto const kind : {memory::sequential, memory::store_buffers, memory::weak}) {
+    auto const result = explore({.kind = kind, .takes_oldest = true});
+    EXPECT_TRUE(result.holds()) << result;
+    EXPECT_GT(result.states, 1000U);
+  }
+}
+
+TEST(deque_model, fails_if_the_owner_takes_the_oldest_without_racing_for_it) {
+  auto const result = explore({.kind = memory::sequential, .takes_oldest = true, .owner_races_for_the_oldest = false});
+  EXPECT_TRUE(result.fails_with("taken twice")) << result;
 }
 
 TEST(deque_model, fails_if_the_owner_takes_the_last_entry_without_moving_top) {

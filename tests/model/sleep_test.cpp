@@ -16,7 +16,8 @@ struct variation {
   bool counted_before_it_looks = true;  // (P2)
   bool hands_on = true;                 // (P3)
   bool takes_back = false;              // the pusher pops what it pushed, and pushes it back
-  bool tells_again = true;
+  bool yields = false;                  // the pusher takes the oldest for itself, and pushes what it ran so far
+  bool tells_again = true;              // after either
 };
 
 constexpr int one_sleeping = 1, one_searching = 16;
@@ -68,6 +69,13 @@ class pool {
     for (int entry = 1; entry <= 2; ++entry) {
       p.step("pushes", [this, entry](view& v) { v.store(bottom_, entry, how_.push); });
       add_notify(p, seen);
+    }
+    if (how_.yields) {
+      p.step("takes the oldest", [this](view& v) {
+         if (!has_work(v)) return v.end();
+         v.add(top_, 1);
+       }).step("pushes what has yielded", [this](view& v) { v.store(bottom_, 3, how_.push); });
+      if (how_.tells_again) add_notify(p, seen);
     }
     if (!how_.takes_back) return;
     p.step("pops", [this](view& v) {
@@ -175,6 +183,23 @@ TEST(sleep_protocol, fails_if_the_last_searcher_does_not_hand_on) {
 TEST(sleep_protocol, fails_if_an_entry_is_taken_back_and_pushed_again_in_silence) {
   EXPECT_TRUE(explore({.takes_back = true}).holds());
   auto const result = explore({.takes_back = true, .tells_again = false});
+  EXPECT_TRUE(result.fails_with(left_lying)) << result;
+}
+
+TEST(sleep_protocol, leaves_nobody_lying_who_yields) {
+  for (auto const kind : {memory::sequential, memory::store_buffers, memory::weak}) {
+    auto const result = explore({.kind = kind, .yields = true});
+    EXPECT_TRUE(result.holds()) << result;
+  }
+}
+
+TEST(sleep_protocol, fails_if_a_worker_pushes_what_has_yielded_in_silence) {
+  auto const result = explore({.yields = true, .tells_again = false});
+  EXPECT_TRUE(result.fails_with(left_lying)) << result;
+}
+
+TEST(sleep_protocol, fails_if_what_has_yielded_is_not_visible_before_the_look_at_who_sleeps) {
+  auto const result = explore({.push = order::release, .yields = true});
   EXPECT_TRUE(result.fails_with(left_lying)) << result;
 }
 
