@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Instructions for each task of a few rows, by valgrind's callgrind: a number that is the same on a busy
 # machine and a quiet one. What a row costs once cancels: it is counted with few tasks and with many, and
-# the difference is divided. (yield: for two yields, one of either task.)
+# the difference is divided. (yield and park-resume: for two, one of either task.)
 #
 #   benchmarks/instructions.sh [BINARY]      build/release/errand-microbench unless given
 set -euo pipefail
@@ -40,6 +40,7 @@ spawn-join-1:noinline call
 spawn-join-hop:errand, child a coroutine
 yield:errand
 yield:Boost.Fiber
+park-resume:errand
 co-await-child:errand
 co-await-child:bare coroutine
 ROWS

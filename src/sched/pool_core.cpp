@@ -156,7 +156,7 @@ worker& pool_core::take_sleeper() noexcept {
 
 void pool_core::wake(worker& w) noexcept {
   auto* const word = &w.woken_;
-  word->store(1, std::memory_order_release);  // (Z1) pairs with (Z1) in sleep(). The pool may be gone after this:
+  word->store(1, std::memory_order_release);  // (Z1) pairs with wait_until_woken(). The pool may be gone after this:
   futex_wake(word);                           // only the address is used
 }
 
@@ -173,6 +173,10 @@ worker* pool_core::choose_napper() noexcept {
   return std::exchange(napper_, nullptr);
 }
 
+void pool_core::wait_until_woken(worker& w) noexcept {
+  while (w.woken_.load(std::memory_order_acquire) == 0) futex_wait(w.woken_, 0);  // (Z1)
+}
+
 bool pool_core::nap_while_others_start(worker& w) noexcept {
   // A task that its starter does not run by itself after all waits this long at most for another worker.
   constexpr std::int64_t nap = 100'000;  // ns
@@ -185,11 +189,18 @@ bool pool_core::nap_while_others_start(worker& w) noexcept {
       idle_.fetch_add(napping, std::memory_order_seq_cst);  // (P2)
     }
     bool const until_woken = futex_wait(w.woken_, 0, now() + nap);
+    bool chosen;
     {
       std::lock_guard const held{sleep_guard_};
-      if (napper_ != &w) return true;  // somebody chose us
-      napper_ = nullptr;
-      idle_.fetch_sub(napping, std::memory_order_seq_cst);  // (P2)
+      chosen = napper_ != &w;
+      if (!chosen) {
+        napper_ = nullptr;
+        idle_.fetch_sub(napping, std::memory_order_seq_cst);  // (P2)
+      }
+    }
+    if (chosen) {
+      wait_until_woken(w);  // whoever chose us may still be on the way: his wake must not meet our next sleep
+      return true;
     }
     auto const after = started();
     if (after == before && !until_woken) return has_work();
@@ -225,7 +236,7 @@ bool pool_core::sleep(worker& w, bool was_searching) noexcept {
     settled_.fetch_add(1, std::memory_order_release);  // (E1) pairs with (E2): the destructor looks whether that was the last
     futex_wake(&settled_);
   }
-  while (w.woken_.load(std::memory_order_acquire) == 0) futex_wait(w.woken_, 0);  // (Z1)
+  wait_until_woken(w);
   std::lock_guard const held{sleep_guard_};
   return !closed_;
 }

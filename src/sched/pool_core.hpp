@@ -85,6 +85,7 @@ class pool_core {
   [[nodiscard]] bool close_if_all_ended() noexcept;
   [[nodiscard]] worker& take_sleeper() noexcept;  // under sleep_guard_, from a list that is not empty
   static void wake(worker& w) noexcept;
+  static void wait_until_woken(worker& w) noexcept;
   [[nodiscard]] bool all_ended() noexcept;
   void close() noexcept;
 

@@ -59,7 +59,8 @@ inline void worker::complete_parking(void* left) noexcept {
 }
 
 inline void worker::make_parked_ready(fiber_waiter& f) noexcept {
-  home_->notify(work_.push(&f));  // the last touch: another worker may have it already
+  work_.push(&f);   // the last touch: another worker may have it already
+  home_->notify();  // not as a lone push: we do not go on with it
 }
 
 void worker::run_thread() noexcept {

@@ -96,7 +96,8 @@ TEST(this_task, those_that_yield_take_turns_in_their_order) {
   std::string order;
   int begun = 0;
   auto const turns = [&](char name) {
-    for (++begun; begun != 3;) errand::this_task::yield();
+    ++begun;
+    while (begun != 3) errand::this_task::yield();
     for (int i = 0; i < 20; ++i) {
       order += name;
       errand::this_task::yield();
