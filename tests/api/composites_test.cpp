@@ -78,10 +78,10 @@ TEST(then, takes_the_line_of_its_call) {
 
 TEST(then, of_a_future_of_no_task_throws) {
   errand::future<int> none;
-  EXPECT_THROW(none.then([](int) {}), std::logic_error);
-  EXPECT_THROW(none.share(), std::logic_error);
+  EXPECT_THROW(static_cast<void>(none.then([](int) {})), std::logic_error);
+  EXPECT_THROW(static_cast<void>(none.share()), std::logic_error);
   errand::shared_future<int> const nobody;
-  EXPECT_THROW(nobody.then([](int) {}), std::logic_error);
+  EXPECT_THROW(static_cast<void>(nobody.then([](int) {})), std::logic_error);
   EXPECT_THROW(nobody.get(), std::logic_error);
 }
 
@@ -93,7 +93,7 @@ TEST(then, keeps_the_task_if_its_function_cannot_be_copied) {
   };
   auto f = errand::async([] { return 1; });
   throws const t;
-  EXPECT_THROW(f.then(t), std::runtime_error);
+  EXPECT_THROW(static_cast<void>(f.then(t)), std::runtime_error);
   EXPECT_EQ(f.get(), 1);
 }
 

@@ -168,7 +168,7 @@ TEST_F(composite_races, shared_copies_got_dropped_and_gone_on_from_by_several_th
     auto shared = chain(random.below(3)).share();
     std::vector<std::jthread> threads;
     for (int t = 0; t < 3; ++t)
-      threads.emplace_back([this, mine = random.split(), copy = shared]() mutable {
+      threads.emplace_back([mine = random.split(), copy = shared]() mutable {
         for (int i = 0; i < 3; ++i) {
           dither(mine);
           auto another = copy;
