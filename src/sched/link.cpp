@@ -74,7 +74,9 @@ void start_link(record& r, link& l, record& input, bool shared, pool_core* where
   adopt_child(r, this_thread().current);
   // Begun, as long as it waits: a stop does not end it before its input has ended.
   r.state_.store(record_state::handle | record_state::begun | record_state::chained, std::memory_order_relaxed);
-  if (!hook(input, l)) go_on(&l);
+  if (hook(input, l)) return;
+  static_cast<void>(claim(l, claimant::itself));  // no stopper will: from now on the link is none that waits
+  go_on(&l);
 }
 
 void stop_link(link& l) noexcept {

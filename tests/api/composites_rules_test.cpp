@@ -131,6 +131,22 @@ TEST(composites, rule_07_a_stop_of_a_link_of_a_shared_future_ends_the_link_alone
   EXPECT_EQ(shared.get(), 7);
 }
 
+TEST(composites, rule_07_a_stop_of_a_link_of_a_shared_future_that_has_begun_is_a_stop_of_a_task) {
+  for (bool const ready : {false, true}) {
+    auto shared = errand::async([] { return 7; }).share();
+    if (ready) shared.wait();
+    flag begun;
+    auto link = shared.then([&](std::stop_token token, int n) {
+      begun.raise();
+      while (!token.stop_requested()) std::this_thread::yield();
+      return n;
+    });
+    begun.wait();
+    link.request_stop();
+    EXPECT_EQ(link.get(), 7);
+  }
+}
+
 TEST(composites, rule_07_a_stop_of_when_all_reaches_all_its_tasks) {
   std::atomic<int> stopped{0};
   flag begun;

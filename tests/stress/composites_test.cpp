@@ -177,7 +177,11 @@ TEST_F(composite_races, shared_copies_got_dropped_and_gone_on_from_by_several_th
               static_cast<void>(another.result());
               break;
             case 1: {
-              auto next = another.then([payload = counted{}](counted const& c) { return c.value; });
+              auto next = another.then([payload = counted{}, inside = mine.split()](counted const& c) mutable {
+                dither(inside);
+                errand::this_task::yield();
+                return c.value;
+              });
               dither(mine);
               if (mine.one_in(2)) next.request_stop();
               if (mine.one_in(2)) static_cast<void>(next.result());
