@@ -27,8 +27,8 @@ bool submit_link(record& r) noexcept {
   do {
     if ((s & record_state::stop) != 0) return false;
     // (B1) release: whoever begins it from now on sees it as made, and its input's value.
-  } while (!r.state_.compare_exchange_weak(s, (s & ~record_state::begun) | record_state::queued, std::memory_order_acq_rel,
-                                           std::memory_order_relaxed));
+  } while (!r.state_.compare_exchange_weak(s, (s & ~record_state::begun) | record_state::queued,
+                                           std::memory_order_acq_rel, std::memory_order_relaxed));
   make_ready(r, *r.home_);
   return true;
 }
@@ -121,8 +121,9 @@ void release_input(link& l) noexcept {
 }
 
 void throw_inplace_link() {
-  throw std::invalid_argument{"errand::future::then(): the place is inplace; then() never calls f inside then(), nor in the "
-                              "midst of another task's end"};
+  throw std::invalid_argument{
+      "errand::future::then(): the place is inplace; then() never calls f inside then(), nor in the "
+      "midst of another task's end"};
 }
 
 }  // namespace errand::detail

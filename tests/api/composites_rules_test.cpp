@@ -173,9 +173,9 @@ TEST(composites, rule_10_dropping_a_chain_stops_all_its_links_before_it_joins_an
                    } catch (errand::operation_cancelled const&) {
                      ++stopped;  // and ends with a value, which the links must not take up
                    }
-                 })
-                     .then([&] { ran = true; })
-                     .then([&] { ran = true; });
+                 }).then([&] {
+                     ran = true;
+                   }).then([&] { ran = true; });
     begun.wait();
   }
   EXPECT_EQ(stopped, 1);
@@ -332,8 +332,7 @@ TEST(composites, rule_11_the_errors_of_losers_are_not_reported) {
   collected_reports seen;
   for (int i = 0; i < 20; ++i) {
     auto failed = errand::async([]() -> int { throw std::runtime_error{"lost"}; });
-    auto const first = errand::when_any(errand::async([] { return 2; }), std::move(failed),
-                                        errand::async([]() -> int {
+    auto const first = errand::when_any(errand::async([] { return 2; }), std::move(failed), errand::async([]() -> int {
                                           try {
                                             errand::this_task::sleep_for(24h);
                                           } catch (errand::operation_cancelled const&) {
@@ -450,7 +449,8 @@ TEST(composites, rule_12_with_no_place_given_it_runs_where_the_first_one_ran) {
   errand::pool one{1};
   auto const thread = errand::async(one, [] { return errand_test::thread_number(); }).get();
   flag let_go;
-  auto while_it_runs = errand::async(one, [&] { let_go.wait_yielding(); }).then([] { return errand_test::thread_number(); });
+  auto while_it_runs =
+      errand::async(one, [&] { let_go.wait_yielding(); }).then([] { return errand_test::thread_number(); });
   let_go.raise();
   EXPECT_EQ(while_it_runs.get(), thread);
   auto ended = errand::async(one, [] {});
