@@ -25,7 +25,8 @@ repetition all_ready(settings const& s) {
       auto const begin = now_ns();
       auto const all = errand::when_all(std::move(ready)).get();
       spent += ns_each(begin, now_ns(), Count);
-      require(std::accumulate(all.begin(), all.end(), std::size_t{0}) == Count * (Count - 1) / 2, "when_all lost a value");
+      require(std::accumulate(all.begin(), all.end(), std::size_t{0}) == Count * (Count - 1) / 2,
+              "when_all lost a value");
     }
     return sample{spent / static_cast<double>(calls)};
   };

@@ -2,10 +2,10 @@
 //
 // when_all and when_any without their types. Inputs arrive as they end, each once; one of them decides, and stops the others
 // before it is counted as arrived; the last to arrive makes the result. README.md of src/task, "Composites".
+#include "task/rare_fields.hpp"
 #include "task/settle.hpp"
 #include "task/stop.hpp"
 #include "task/thread_state.hpp"
-#include "task/rare_fields.hpp"
 #include "task/unobserved.hpp"
 
 #include <errand/detail/when.hpp>
@@ -66,7 +66,8 @@ void finish(when_state& s) noexcept {
   if ((decided != when_state::nobody) == s.any) {
     s.gather(s);
     // The losers' errors are nobody's business.
-    for (std::size_t i = 0; s.any && i < s.count; ++i) s.inputs[i].input->observed_.store(true, std::memory_order_relaxed);
+    for (std::size_t i = 0; s.any && i < s.count; ++i)
+      s.inputs[i].input->observed_.store(true, std::memory_order_relaxed);
   } else {
     fail(s, s.any ? s.first_error.load(std::memory_order_relaxed) : decided);
   }

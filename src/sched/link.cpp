@@ -27,8 +27,8 @@ bool submit_link(record& r) noexcept {
   do {
     if ((s & record_state::stop) != 0) return false;
     // (B1) release: whoever begins it from now on sees it as made, and its input's value.
-  } while (!r.state_.compare_exchange_weak(s, (s & ~record_state::begun) | record_state::queued, std::memory_order_acq_rel,
-                                           std::memory_order_relaxed));
+  } while (!r.state_.compare_exchange_weak(s, (s & ~record_state::begun) | record_state::queued,
+                                           std::memory_order_acq_rel, std::memory_order_relaxed));
   make_ready(r, *r.home_);
   return true;
 }
@@ -77,7 +77,9 @@ void start_link(record& r, link& l, record& input, bool shared, pool_core* where
   adopt_child(r, this_thread().current);
   // Begun, as long as it waits: a stop does not end it before its input has ended.
   r.state_.store(record_state::handle | record_state::begun | record_state::chained, std::memory_order_relaxed);
-  if (!hook(input, l)) go_on(&l);
+  if (hook(input, l)) return;
+  static_cast<void>(claim(l, claimant::itself));  // no stopper will: from now on the link is none that waits
+  go_on(&l);
 }
 
 void stop_link(link& l) noexcept {
@@ -122,8 +124,9 @@ void release_input(link& l) noexcept {
 }
 
 void throw_inplace_link() {
-  throw std::invalid_argument{"errand::future::then(): the place is inplace; then() never calls f inside then(), nor in the "
-                              "midst of another task's end"};
+  throw std::invalid_argument{
+      "errand::future::then(): the place is inplace; then() never calls f inside then(), nor in the "
+      "midst of another task's end"};
 }
 
 }  // namespace errand::detail

@@ -131,6 +131,22 @@ TEST(composites, rule_07_a_stop_of_a_link_of_a_shared_future_ends_the_link_alone
   EXPECT_EQ(shared.get(), 7);
 }
 
+TEST(composites, rule_07_a_stop_of_a_link_of_a_shared_future_that_has_begun_is_a_stop_of_a_task) {
+  for (bool const ready : {false, true}) {
+    auto shared = errand::async([] { return 7; }).share();
+    if (ready) shared.wait();
+    flag begun;
+    auto link = shared.then([&](std::stop_token token, int n) {
+      begun.raise();
+      while (!token.stop_requested()) std::this_thread::yield();
+      return n;
+    });
+    begun.wait();
+    link.request_stop();
+    EXPECT_EQ(link.get(), 7);
+  }
+}
+
 TEST(composites, rule_07_a_stop_of_when_all_reaches_all_its_tasks) {
   std::atomic<int> stopped{0};
   flag begun;
@@ -157,9 +173,9 @@ TEST(composites, rule_10_dropping_a_chain_stops_all_its_links_before_it_joins_an
                    } catch (errand::operation_cancelled const&) {
                      ++stopped;  // and ends with a value, which the links must not take up
                    }
-                 })
-                     .then([&] { ran = true; })
-                     .then([&] { ran = true; });
+                 }).then([&] {
+                     ran = true;
+                   }).then([&] { ran = true; });
     begun.wait();
   }
   EXPECT_EQ(stopped, 1);
@@ -316,8 +332,7 @@ TEST(composites, rule_11_the_errors_of_losers_are_not_reported) {
   collected_reports seen;
   for (int i = 0; i < 20; ++i) {
     auto failed = errand::async([]() -> int { throw std::runtime_error{"lost"}; });
-    auto const first = errand::when_any(errand::async([] { return 2; }), std::move(failed),
-                                        errand::async([]() -> int {
+    auto const first = errand::when_any(errand::async([] { return 2; }), std::move(failed), errand::async([]() -> int {
                                           try {
                                             errand::this_task::sleep_for(24h);
                                           } catch (errand::operation_cancelled const&) {
@@ -401,7 +416,6 @@ TEST(composites, rule_11_further_errors_that_nobody_asked_for_are_reported_with_
 
 TEST(composites, rule_11_the_further_errors_of_a_loop_are_reported) {
   collected_reports seen;
-  flag let_go;
   std::atomic<int> begun{0};
   errand::pool two{2};
   try {
@@ -435,7 +449,8 @@ TEST(composites, rule_12_with_no_place_given_it_runs_where_the_first_one_ran) {
   errand::pool one{1};
   auto const thread = errand::async(one, [] { return errand_test::thread_number(); }).get();
   flag let_go;
-  auto while_it_runs = errand::async(one, [&] { let_go.wait_yielding(); }).then([] { return errand_test::thread_number(); });
+  auto while_it_runs =
+      errand::async(one, [&] { let_go.wait_yielding(); }).then([] { return errand_test::thread_number(); });
   let_go.raise();
   EXPECT_EQ(while_it_runs.get(), thread);
   auto ended = errand::async(one, [] {});
@@ -450,7 +465,8 @@ TEST(composites, rule_12_with_a_place_given_it_runs_there) {
   EXPECT_EQ(errand::async(one, [] {}).then(two, [] { return errand_test::thread_number(); }).get(), thread);
   errand::place const where{two};
   EXPECT_EQ(errand::async(one, [] {}).then(where, [] { return errand_test::thread_number(); }).get(), thread);
-  EXPECT_THROW(errand::async(one, [] {}).then(errand::place{errand::inplace}, [] {}), std::invalid_argument);
+  auto first = errand::async(one, [] {});
+  EXPECT_THROW(static_cast<void>(first.then(errand::place{errand::inplace}, [] {})), std::invalid_argument);
 }
 
 TEST(composites, rule_12_where_the_first_one_ran_on_no_pool_or_on_one_that_is_gone_it_runs_on_the_default_pool) {

@@ -58,19 +58,22 @@ errand::task<int> wait_and_add(int const& n, int more) {
 }
 
 TEST(then, flattens_what_is_a_coroutine) {
-  auto last = errand::async([] { return 1; })
-                  .then([](int const& n) { return wait_and_add(n, 1); })
-                  .then([kept = std::make_unique<int>(5)](int const& n) -> errand::task<int> {
-                    co_await errand::async([] { errand::this_task::yield(); });
-                    co_return n + *kept;
-                  });
+  auto last = errand::async([] {
+                return 1;
+              }).then([](int const& n) {
+                  return wait_and_add(n, 1);
+                }).then([kept = std::make_unique<int>(5)](int const& n) -> errand::task<int> {
+    co_await errand::async([] { errand::this_task::yield(); });
+    co_return n + *kept;
+  });
   EXPECT_EQ(last.get(), 7);
 }
 
 unsigned reported_line = 0;
 
 TEST(then, takes_the_line_of_its_call) {
-  auto* const before = errand::set_unobserved_error_handler([](errand::unobserved_error const& e) { reported_line = e.from.line(); });
+  auto* const before =
+      errand::set_unobserved_error_handler([](errand::unobserved_error const& e) { reported_line = e.from.line(); });
   errand::async([] {}).then([] { throw 1; }).wait();
   EXPECT_EQ(reported_line, static_cast<unsigned>(__LINE__ - 1));
   errand::set_unobserved_error_handler(before);
@@ -78,10 +81,10 @@ TEST(then, takes_the_line_of_its_call) {
 
 TEST(then, of_a_future_of_no_task_throws) {
   errand::future<int> none;
-  EXPECT_THROW(none.then([](int) {}), std::logic_error);
-  EXPECT_THROW(none.share(), std::logic_error);
+  EXPECT_THROW(static_cast<void>(none.then([](int) {})), std::logic_error);
+  EXPECT_THROW(static_cast<void>(none.share()), std::logic_error);
   errand::shared_future<int> const nobody;
-  EXPECT_THROW(nobody.then([](int) {}), std::logic_error);
+  EXPECT_THROW(static_cast<void>(nobody.then([](int) {})), std::logic_error);
   EXPECT_THROW(nobody.get(), std::logic_error);
 }
 
@@ -93,19 +96,21 @@ TEST(then, keeps_the_task_if_its_function_cannot_be_copied) {
   };
   auto f = errand::async([] { return 1; });
   throws const t;
-  EXPECT_THROW(f.then(t), std::runtime_error);
+  EXPECT_THROW(static_cast<void>(f.then(t)), std::runtime_error);
   EXPECT_EQ(f.get(), 1);
 }
 
 TEST(then, what_its_function_throws_arrives_at_the_next) {
-  auto last = errand::async([] { return 1; })
-                  .then([](int) -> int { throw std::domain_error{"second"}; })
-                  .then([](int n) { return n; });
+  auto last =
+      errand::async([] { return 1; }).then([](int) -> int { throw std::domain_error{"second"}; }).then([](int n) {
+        return n;
+      });
   EXPECT_THROW(last.get(), std::domain_error);
 }
 
 TEST(then, destroys_the_value_and_the_function_once_they_were_used) {
-  auto last = errand::async([] { return counted{1}; }).then([payload = counted{}](counted const& c) { return c.value; });
+  auto last =
+      errand::async([] { return counted{1}; }).then([payload = counted{}](counted const& c) { return c.value; });
   last.wait();
   EXPECT_EQ(counted::alive(), 0);
   EXPECT_EQ(last.get(), 1);
@@ -169,8 +174,8 @@ TEST(shared_future, many_wait_for_it_in_every_way) {
   for (int i = 0; i < 10; ++i) {
     tasks.push_back(errand::async([&sum, shared] { sum += shared.get().value; }));
     tasks.push_back(errand::async(
-        [](errand::shared_future<counted> of, std::atomic<int>& to) -> errand::task<> { to += (co_await of).value; }, shared,
-        std::ref(sum)));
+        [](errand::shared_future<counted> of, std::atomic<int>& to) -> errand::task<> { to += (co_await of).value; },
+        shared, std::ref(sum)));
     tasks.push_back(shared.then([&sum](counted const& c) { sum += c.value; }));
   }
   std::jthread const thread([&] { sum += shared.get().value; });
@@ -187,8 +192,8 @@ TEST(shared_future, a_stop_by_one_is_a_stop_of_the_task) {
 }
 
 TEST(when_all, gathers_values_of_different_types) {
-  auto [n, text, nothing] = errand::when_all(errand::async([] { return 1; }), errand::async([] { return std::string{"two"}; }),
-                                             errand::async([] {}))
+  auto [n, text, nothing] = errand::when_all(errand::async([] { return 1; }),
+                                             errand::async([] { return std::string{"two"}; }), errand::async([] {}))
                                 .get();
   EXPECT_EQ(n, 1);
   EXPECT_EQ(text, "two");
@@ -197,9 +202,9 @@ TEST(when_all, gathers_values_of_different_types) {
 
 TEST(when_all, gathers_references_and_what_can_only_be_moved) {
   int here = 0;
-  auto [ref, owned] =
-      errand::when_all(errand::async([&]() -> int& { return here; }), errand::async([] { return std::make_unique<int>(2); }))
-          .get();
+  auto [ref, owned] = errand::when_all(errand::async([&]() -> int& { return here; }),
+                                       errand::async([] { return std::make_unique<int>(2); }))
+                          .get();
   EXPECT_EQ(&ref, &here);
   EXPECT_EQ(*owned, 2);
 }
@@ -209,7 +214,8 @@ TEST(when_all, takes_any_number) {
   EXPECT_EQ(std::tuple_size_v<decltype(errand::when_all().get())>, 0U);
   EXPECT_TRUE(errand::when_all().ready());
   EXPECT_EQ(std::get<0>(errand::when_all(errand::async(one)).get()), 1);
-  EXPECT_EQ(std::get<3>(errand::when_all(errand::async(one), errand::async(one), errand::async(one), errand::async(one)).get()),
+  EXPECT_EQ(std::get<3>(
+                errand::when_all(errand::async(one), errand::async(one), errand::async(one), errand::async(one)).get()),
             1);
   EXPECT_EQ(std::get<5>(errand::when_all(errand::async(one), errand::async(one), errand::async(one), errand::async(one),
                                          errand::async(one), errand::async(one))
@@ -219,8 +225,8 @@ TEST(when_all, takes_any_number) {
 
 TEST(when_all, keeps_the_order_of_a_range) {
   std::vector<errand::future<int>> many;
-  for (int i = 0; i < 500; ++i) many.push_back(i % 3 == 0 ? errand::async(errand::inplace, [i] { return i; })
-                                                          : errand::async([i] { return i; }));
+  for (int i = 0; i < 500; ++i)
+    many.push_back(i % 3 == 0 ? errand::async(errand::inplace, [i] { return i; }) : errand::async([i] { return i; }));
   auto const all = errand::when_all(std::move(many)).get();
   ASSERT_EQ(all.size(), 500U);
   for (int i = 0; i < 500; ++i) EXPECT_EQ(all[static_cast<std::size_t>(i)], i);

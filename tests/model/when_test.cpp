@@ -12,9 +12,9 @@ namespace {
 
 struct variation {
   memory kind = memory::weak;
-  bool all_decide = true;                  // both inputs end in the way that decides; else only the first one does
-  bool decides_by_exchange = true;         // decided: who sets it first
-  bool stops_before_it_arrives = true;     // (Y1) after the stops
+  bool all_decide = true;               // both inputs end in the way that decides; else only the first one does
+  bool decides_by_exchange = true;      // decided: who sets it first
+  bool stops_before_it_arrives = true;  // (Y1) after the stops
   bool stop_pins_under_the_lock = true;
 };
 
@@ -70,14 +70,12 @@ class composite {
           if (!v.compare_exchange(decided_, 0, i + 1)) v.go_to("arrive");
         });
       } else {
-        p.step("looks whether it decides",
-               [this](view& v) {
-                 if (v.load(decided_) != 0) v.go_to("arrive");
-               })
-            .step("decides", [this, i](view& v) {
-              v.check(v.load(decided_) == 0 || v.load(decided_) == i + 1, "two decide");
-              v.store(decided_, i + 1, order::relaxed);
-            });
+        p.step("looks whether it decides", [this](view& v) {
+           if (v.load(decided_) != 0) v.go_to("arrive");
+         }).step("decides", [this, i](view& v) {
+          v.check(v.load(decided_) == 0 || v.load(decided_) == i + 1, "two decide");
+          v.store(decided_, i + 1, order::relaxed);
+        });
       }
       if (!how_.stops_before_it_arrives)
         p.step("arrives too early (Y1)", [this](view& v) {
@@ -122,11 +120,9 @@ class composite {
             .step("stops it", [this, i](view& v) { v.touch(input_[i]); })
             .step("unpins it (R1)", [this, i](view& v) { let_go(v, i); });
       } else {
-        p.step("looks whether an input is there",
-               [this](view& v) {
-                 if (v[released_] != 0) v.end();
-               })
-            .step("stops it", [this, i](view& v) { v.touch(input_[i]); });
+        p.step("looks whether an input is there", [this](view& v) {
+           if (v[released_] != 0) v.end();
+         }).step("stops it", [this, i](view& v) { v.touch(input_[i]); });
       }
     }
   }
@@ -144,9 +140,9 @@ class composite {
   variable input_[2] = {e_.object("input 0"), e_.object("input 1")};
   variable references_[2] = {e_.number("references 0", 1), e_.number("references 1", 1)};
   variable hooked_[2] = {e_.number("hooked 0"), e_.number("hooked 1")};
-  variable left_ = e_.number("left", 3), decided_ = e_.number("decided"),
-           made_ = e_.number("made"), done_ = e_.number("done"), lock_ = e_.number("lock"),
-           released_ = e_.number("released"), pinned_ = e_.number("pinned");
+  variable left_ = e_.number("left", 3), decided_ = e_.number("decided"), made_ = e_.number("made"),
+           done_ = e_.number("done"), lock_ = e_.number("lock"), released_ = e_.number("released"),
+           pinned_ = e_.number("pinned");
 };
 
 verdict explore(variation how) { return composite{how}.explore(); }

@@ -121,14 +121,15 @@ TEST_F(composite_races, a_chain_against_completion_stop_drop_and_detach) {
 
 TEST_F(composite_races, a_chain_grows_while_it_is_stopped_by_the_task_that_holds_it) {
   for (rounds r{400}; r.next();) {
+    auto outside = random.split();  // the holder has the other one meanwhile
     auto holder = errand::async([this] {
       auto f = chain(3);
       errand::this_task::check_stop();
       f = f.then(link());
       return f.get();
     });
-    dither(random);
-    if (random.one_in(2)) holder.request_stop();
+    dither(outside);
+    if (outside.one_in(2)) holder.request_stop();
     static_cast<void>(holder.result());
     ASSERT_EQ(begun, ended);
   }
@@ -167,7 +168,7 @@ TEST_F(composite_races, shared_copies_got_dropped_and_gone_on_from_by_several_th
     auto shared = chain(random.below(3)).share();
     std::vector<std::jthread> threads;
     for (int t = 0; t < 3; ++t)
-      threads.emplace_back([this, mine = random.split(), copy = shared]() mutable {
+      threads.emplace_back([mine = random.split(), copy = shared]() mutable {
         for (int i = 0; i < 3; ++i) {
           dither(mine);
           auto another = copy;
@@ -176,7 +177,11 @@ TEST_F(composite_races, shared_copies_got_dropped_and_gone_on_from_by_several_th
               static_cast<void>(another.result());
               break;
             case 1: {
-              auto next = another.then([payload = counted{}](counted const& c) { return c.value; });
+              auto next = another.then([payload = counted{}, inside = mine.split()](counted const& c) mutable {
+                dither(inside);
+                errand::this_task::yield();
+                return c.value;
+              });
               dither(mine);
               if (mine.one_in(2)) next.request_stop();
               if (mine.one_in(2)) static_cast<void>(next.result());

@@ -136,7 +136,8 @@ struct continued<Body> {
 
 /// then(): `take` gives up the caller's handle, or its share, once nothing can fail any more.
 template <class Body, class T, class F, class Take>
-auto continue_with(result_record<T>& input, bool shared, pool_core* where, F&& f, std::source_location from, Take take) {
+auto continue_with(result_record<T>& input, bool shared, pool_core* where, F&& f, std::source_location from,
+                   Take take) {
   using made = link_record<typename continued<Body>::record_type>;
   prepare_link(input, where);
   auto* const r = make_record<made>(std::type_identity<Body>{}, from, std::forward<F>(f));

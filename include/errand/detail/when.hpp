@@ -42,14 +42,14 @@ struct when_state {
   record* self = nullptr;
   when_input* inputs = nullptr;
   std::size_t count = 0;
-  bool any = false;                                // ends well with the first success, not with the last
+  bool any = false;                                  // ends well with the first success, not with the last
   void (*gather)(when_state& s) noexcept = nullptr;  // makes the value; of when_any: from the input `decided`
   // (Y1) How many have not arrived; one more until all are hooked. Whoever brings it to zero completes.
   std::atomic<std::size_t> left{0};
   // The input that decides: the first failure of when_all, the first success of when_any. Whoever sets it stops the others.
   std::atomic<std::size_t> decided{nobody};
-  std::atomic<std::size_t> first_error{nobody};    // of when_any
-  bool released = false;                           // under self's lock: the inputs' handles were let go of
+  std::atomic<std::size_t> first_error{nobody};  // of when_any
+  bool released = false;                         // under self's lock: the inputs' handles were let go of
 };
 
 /// Hooks the record to its inputs, which are in place, and so begins it. It may be done afterwards.
@@ -153,9 +153,7 @@ struct gather_variant {
   static constexpr bool any = true;
   using variant = std::variant<when_value<Ts>...>;
   using type = any_result<variant>;
-  static type make(when_input* inputs, std::size_t, std::size_t decided) {
-    return make_from<0>(inputs, decided);
-  }
+  static type make(when_input* inputs, std::size_t, std::size_t decided) { return make_from<0>(inputs, decided); }
 
  private:
   template <std::size_t I>
