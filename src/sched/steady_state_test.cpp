@@ -109,6 +109,19 @@ TEST_F(steady_state, coroutines_allocate_nothing) {
             0U);
 }
 
+TEST_F(steady_state, coroutines_that_sleep_and_move_allocate_nothing) {
+  pool other{1};
+  EXPECT_EQ(allocations_of([&] {
+              async([&]() -> task<> {
+                co_await sleep_for(1us);
+                co_await resume_on(other);
+                co_await sleep_for(1us);
+                co_await resume_on(threads);
+              }).get();
+            }),
+            0U);
+}
+
 TEST_F(steady_state, stops_and_names_that_are_short_allocate_nothing) {
   EXPECT_EQ(allocations_of([] {
               auto f = async({.name = "short"}, [] { this_task::sleep_for(1h); });

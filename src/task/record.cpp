@@ -24,11 +24,6 @@ thread_state& this_thread() noexcept {
   return state_of_this_thread;
 }
 
-// A record has cache lines of its own.
-static constexpr std::size_t whole_lines(std::size_t size) noexcept { return (size + 63) & ~std::size_t{63}; }
-
-void* allocate_record(std::size_t size) { return recycled_allocate(whole_lines(size)); }
-void deallocate_record(void* memory, std::size_t size) noexcept { recycled_free(memory, whole_lines(size)); }
 void* allocate_frame(std::size_t size) { return recycled_allocate(size); }
 void deallocate_frame(void* memory, std::size_t size) noexcept { recycled_free(memory, size); }
 

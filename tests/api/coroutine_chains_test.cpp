@@ -433,4 +433,20 @@ TEST(coroutine_strangers, a_coroutine_of_another_type_awaits_ours_as_a_function_
   EXPECT_EQ(sum, 12);
 }
 
+stranger awaits_ours_again_and_again(int& sum) {
+  for (int i = 0; i < very_deep; ++i) {
+    auto t = down(0, bottom::value, counted{});
+    sum += 1 + co_await t;
+  }
+}
+
+TEST(coroutine_strangers, a_long_loop_of_awaits_needs_no_more_stack_there_either) {
+  int sum = 0;
+  awaits_ours_again_and_again(sum);
+  EXPECT_EQ(sum, very_deep);
+  errand::async([&] { awaits_ours_again_and_again(sum); }).get();
+  EXPECT_EQ(sum, 2 * very_deep);
+  EXPECT_EQ(counted::alive(), 0);
+}
+
 }  // namespace

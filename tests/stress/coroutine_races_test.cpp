@@ -84,6 +84,11 @@ class coroutine_races : public testing::Test {
     co_return 1;
   }
 
+  auto start(int depth) { return errand::async(&coroutine_races::lives, this, random.split(), depth, counted{}); }
+  auto start(errand::how const& options, int depth) {
+    return errand::async(options, &coroutine_races::lives, this, random.split(), depth, counted{});
+  }
+
   // Takes what came of it.
   static void take(errand::future<int> f) {
     auto o = f.result();
@@ -103,7 +108,10 @@ class coroutine_races : public testing::Test {
 
 TEST_F(coroutine_races, a_stop_against_all_that_a_coroutine_does) {
   for (rounds r{3000}; r.next();) {
-    auto f = errand::async(&coroutine_races::lives, this, random.split(), 3, counted{});
+    int const before = begun;
+    auto f = start(3);
+    if (random.one_in(2))
+      while (begun == before) std::this_thread::yield();
     dither(random);
     if (random.one_in(2)) f.request_stop();
     take(std::move(f));
@@ -113,7 +121,10 @@ TEST_F(coroutine_races, a_stop_against_all_that_a_coroutine_does) {
 
 TEST_F(coroutine_races, a_drop_against_all_that_a_coroutine_does) {
   for (rounds r{3000}; r.next();) {
-    auto f = errand::async(&coroutine_races::lives, this, random.split(), 3, counted{});
+    int const before = begun;
+    auto f = start(3);
+    if (random.one_in(2))
+      while (begun == before) std::this_thread::yield();
     dither(random);
     f = {};
     ASSERT_EQ(begun, ended);
@@ -124,18 +135,23 @@ TEST_F(coroutine_races, a_drop_against_all_that_a_coroutine_does) {
 TEST_F(coroutine_races, a_deadline_against_all_that_a_coroutine_does) {
   for (rounds r{2000}; r.next();) {
     nanoseconds const timeout{random.below(100'000)};
-    take(errand::async({.timeout = timeout}, &coroutine_races::lives, this, random.split(), 3, counted{}));
+    take(start({.timeout = timeout}, 3));
     ASSERT_EQ(begun, ended);
   }
 }
 
 TEST_F(coroutine_races, a_detach_against_all_that_a_coroutine_does) {
+  auto const all_have_ended = [&] {
+    while (begun != ended || counted::alive() != 0) std::this_thread::yield();
+  };
+  int detached = 0;
   for (rounds r{1000}; r.next();) {
-    auto f = errand::async(&coroutine_races::lives, this, random.split(), 2, counted{});
+    auto f = start(2);
     dither(random);
     f.detach();
+    if (++detached % 64 == 0) all_have_ended();
   }
-  while (begun != ended || counted::alive() != 0) std::this_thread::yield();
+  all_have_ended();
 }
 
 TEST_F(coroutine_races, the_end_of_a_sleep_against_a_stop) {

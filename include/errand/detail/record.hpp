@@ -113,12 +113,15 @@ struct record : runnable {
 
 // ---- memory ---------------------------------------------------------------------------------------------------
 
-/// Memory for one record, recycled per thread: no system allocation in the steady state. Throws std::bad_alloc.
-[[nodiscard]] void* allocate_record(std::size_t size);
-void deallocate_record(void* memory, std::size_t size) noexcept;
-/// The same, packed closer, for what may wait by the million and is worked on rarely: frames and records of coroutines.
+/// Memory, recycled per thread: no system allocation in the steady state. Packed closely, for what may wait by the million and
+/// is worked on rarely: frames and records of coroutines. Throws std::bad_alloc.
 [[nodiscard]] void* allocate_frame(std::size_t size);
 void deallocate_frame(void* memory, std::size_t size) noexcept;
+
+constexpr std::size_t whole_cache_lines(std::size_t size) noexcept { return (size + 63) & ~std::size_t{63}; }
+/// The same for any other record, which gets cache lines of its own.
+[[nodiscard]] inline void* allocate_record(std::size_t size) { return allocate_frame(whole_cache_lines(size)); }
+inline void deallocate_record(void* memory, std::size_t size) noexcept { deallocate_frame(memory, whole_cache_lines(size)); }
 
 // ---- starting -------------------------------------------------------------------------------------------------
 
