@@ -2,8 +2,10 @@
 #include "fiber/slab.hpp"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
@@ -41,16 +43,29 @@ std::atomic<guard_kind> kind_of_guards{guard_kind::unknown};
 // What the last mapping came down to: where address space is short it is not going to grow. Only map_slab() uses it.
 std::size_t slots_to_try = most_slots;
 
+// Where the process may have only so much address space, stacks that nobody uses yet must not take it from the heap and
+// from other threads: a slab then takes at most one part in so many of all there is.
+constexpr std::size_t limited_share = 64;
+
+std::size_t most_slots_by_limit(std::size_t slot_size) noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return most_slots;
+  return std::clamp<std::size_t>(static_cast<std::size_t>(limit.rlim_cur) / limited_share / slot_size, 1, most_slots);
+}
+
 }  // namespace
 
 std::size_t guard_size() noexcept {
-  static const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return page;
+  static constinit std::atomic<std::size_t> page{0};
+  std::size_t known = page.load(std::memory_order_relaxed);
+  if (known == 0) page.store(known = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), std::memory_order_relaxed);
+  return known;
 }
 
 slab* map_slab(std::size_t slot_size) {
   auto made = std::make_unique<slab>();
-  for (std::size_t slots = slots_to_try; slots != 0; slots /= 4) {
+  slots_to_try = std::min(slots_to_try, most_slots_by_limit(slot_size));
+  for (std::size_t slots = slots_to_try; slots != 0; slots = slots == 1 ? 0 : std::max<std::size_t>(1, slots / 4)) {
     const std::size_t size = slots * slot_size;
     void* memory =
         ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);

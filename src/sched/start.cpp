@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Arrow one and two of a task's way: from async() into a deque or an inbox, and from there onto a worker.
+#include "base/check.hpp"
 #include "sched/pool_core.hpp"
 #include "sched/run_task.hpp"
 #include "sched/timers.hpp"
 #include "sched/wait.hpp"
 #include "task/rare_fields.hpp"
 #include "task/thread_state.hpp"
+#include "task/unobserved.hpp"
 
 #include <errand/task.hpp>
 
@@ -60,10 +62,22 @@ void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
   if (pool.size() != 1) pool.notify(lone);
 }
 
+// What is still the worker of the thread after a task's body has run on it.
+worker& worker_after(record const& r) noexcept {
+  worker* const w = this_thread().as_worker;
+  if (w == nullptr) [[unlikely]]
+    end_forked_child(r);
+  return *w;
+}
+
 // The task's own flow of control, from begin to end, on the running stack.
 bool run_body(record& r) noexcept { return r.act_(&r, record_verb::run); }
 
 }  // namespace
+
+void end_forked_child(record const& r) noexcept {
+  fatal(describe(r) + " returned in the child of a fork that it made; there it may only exec or _exit");
+}
 
 void start_on(pool_core& pool, record& r) noexcept {
   thread_state& t = this_thread();
@@ -96,9 +110,9 @@ static void run_here(record& r, record* outer) noexcept {
   bool const ended = run_body(r);
   this_thread().current = outer;
   if (!ended) return;
-  bool const counted = r.home_ != nullptr;
+  worker* const counted_by = r.home_ != nullptr ? &worker_after(r) : nullptr;
   complete(r);
-  if (counted) this_thread().as_worker->count_ended();
+  if (counted_by != nullptr) counted_by->count_ended();
 }
 
 void start_in_place(record& r) noexcept {
@@ -149,8 +163,9 @@ void run_queued_task(runnable* x) noexcept {
     this_thread().current = nullptr;
   }
   if (!ended) return;  // a coroutine that goes on later; the record may be gone
+  worker& w = worker_after(r);
   complete(r);
-  this_thread().as_worker->count_ended();
+  w.count_ended();
 }
 
 bool run_in_place(record& r) noexcept {
@@ -182,22 +197,22 @@ bool run_in_place(record& r) noexcept {
   begin_nested(r);
   t.current = &r;
   run_body(r);
-  thread_state& after = this_thread();
-  after.current = waiting;
+  worker& w_after = worker_after(r);
+  this_thread().current = waiting;
   constexpr auto untouched = record_state::handle | record_state::begun;
   if (alone && r.unresolved_children_ == 0 && r.state_.load(std::memory_order_relaxed) == untouched)
     r.state_.store(untouched | record_state::done, std::memory_order_release);  // (C1)
   else
     complete(r);
-  after.as_worker->count_ended();
+  w_after.count_ended();
   return true;
 }
 
 void complete_coroutine(record& r) noexcept {
-  bool const counted = r.home_ != nullptr;
+  worker* const counted_by = r.home_ != nullptr ? &worker_after(r) : nullptr;
   this_thread().current = nullptr;  // the record may go with its completion
   complete(r);
-  if (counted) this_thread().as_worker->count_ended();
+  if (counted_by != nullptr) counted_by->count_ended();
 }
 
 }  // namespace errand::detail

@@ -128,6 +128,9 @@ void disarm(waiter& w, wait_request& q) noexcept {
 }
 
 void block(wait_request& q) {
+  if (q.awaited != nullptr && q.awaited->inherited())
+    fatal("in the child of a fork, the program waits for the end of " + describe(*q.awaited) +
+          ", which goes on in the parent process; a child that was forked inside a task or a loop may only exec or _exit");
   thread_state& t = this_thread();
   tell_of_wait(t.current);
   if (t.as_worker != nullptr)
@@ -181,6 +184,7 @@ bool wait_until(record& r, std::int64_t deadline) {
 }
 
 void drop(record& r) noexcept {
+  if (r.inherited()) return;
   if (!r.done()) {
     if (is_or_is_above(r, this_thread().current))
       fatal(describe(r) + " drops the last handle to itself: it can neither wait for itself nor throw from there; "
