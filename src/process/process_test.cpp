@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "process/test_jobs.hpp"
+#include "support/in_child.hpp"
 
 namespace errand {
 namespace {
@@ -206,6 +207,40 @@ TEST_F(process_face_test, a_stop_ends_a_map_that_would_run_for_ever) {
   outer.request_stop();
   EXPECT_THROW(outer.get(), operation_cancelled);
   EXPECT_EQ(async(processes, add, 1, 1).get(), 2);
+}
+
+TEST_F(process_face_test, rule_20_the_child_of_a_fork_has_processes_of_its_own_and_cannot_wait_for_those_of_the_parent) {
+  if (!errand_test::threads_work_after_fork) GTEST_SKIP() << "ThreadSanitizer cannot start threads in such a child";
+  auto parents = async(processes, [] {
+    run_for_ever(5);
+    return 0;
+  });
+  wait_for_counter(5);
+  EXPECT_EQ(errand_test::in_child([&] {
+              try {
+                parents.get();
+                errand_test::require(false, "it throws");
+              } catch (std::logic_error const& e) {
+                errand_test::require(std::string{e.what()}.find("parent process") != std::string::npos, e.what());
+              }
+              parents.request_stop();
+              parents = future<int>{};
+              errand_test::require(async(processes, add, 1, 2).get() == 3, "a process of its own");
+              errand_test::require(async(add, 1, 2).get() == 3, "a task");
+            }),
+            0);
+  EXPECT_EQ(async(processes, add, 1, 1).get(), 2) << "the parent's are not disturbed";
+  EXPECT_FALSE(parents.ready());
+}
+
+TEST_F(process_face_test, rule_20_a_worker_process_may_use_threads_and_fork) {
+  if (!errand_test::threads_work_after_fork) GTEST_SKIP() << "ThreadSanitizer cannot start threads in such a child";
+  auto const with_threads = [] {
+    int const before = async(add, 1, 2).get();
+    int const in_child = errand_test::in_child([] { errand_test::require(async(add, 1, 2).get() == 3, "a task"); });
+    return before + in_child;
+  };
+  EXPECT_EQ(async(processes, with_threads).get(), 3);
 }
 
 }  // namespace

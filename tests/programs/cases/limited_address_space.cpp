@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Address space for a number of stacks, given as argument in MiB, beyond what the program has when it begins. So many tasks
-// park, and the heap still has room; then as many more as there can be, until one fails by std::bad_alloc.
+// A program with as much address space, beyond what it has when it begins, as its argument says in MiB. Stacks take a small
+// part of it at first; many tasks can park while the heap has room; then more, until one fails by std::bad_alloc.
 #include <errand/task.hpp>
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <cstdio>
@@ -25,40 +26,42 @@ std::size_t address_space_in_use() {
   return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
+// Whether the heap has so many bytes.
+bool fits(std::size_t bytes) { return std::unique_ptr<char[]>{new (std::nothrow) char[bytes]} != nullptr; }
+
 }  // namespace
 
 int main(int, char** arguments) {
-  auto const room = static_cast<std::size_t>(std::atoi(arguments[1])) * mebibyte;
   ::setenv("ERRAND_THREADS", "1", 1);  // so that a task which runs after another one knows that that one waits, or has ended
-  errand::async({.timeout = 24h}, [] { errand::this_task::sleep_for(1ms); }).get();  // all threads are there
-  auto const in_use = address_space_in_use();
-  rlimit const limit{in_use + room, in_use + room};
-  if (::setrlimit(RLIMIT_AS, &limit) != 0) return 1;
+  ::mallopt(M_ARENA_MAX, 1);           // the C library's reserves for each thread would take most of it
+  auto const limit = address_space_in_use() + static_cast<std::size_t>(std::atoi(arguments[1])) * mebibyte;
+  rlimit const soft_and_hard{limit, limit};
+  if (::setrlimit(RLIMIT_AS, &soft_and_hard) != 0) return 1;
 
-  // Half of the room for stacks of a quarter of a mebibyte each; a quarter of it for the heap, at the same time.
   std::vector<errand::future<void>> tasks;
+  tasks.reserve(100'000);
   auto const park_one = [&tasks] {
     tasks.push_back(errand::async([] { errand::this_task::sleep_for(24h); }));
     errand::async([] {}).get();
     return !tasks.back().ready();
   };
-  for (std::size_t i = 0; i < room / mebibyte * 2; ++i)
-    if (!park_one()) return 2;
-  std::unique_ptr<char[]> heap{new (std::nothrow) char[room / 4]};
-  if (heap == nullptr) return 3;
+  if (!park_one()) return 2;
+  auto const left = limit - address_space_in_use();
+  if (!fits(left * 3 / 4)) return 3;
+  for (auto many = left / 2 / (256 * 1024); many > 0; --many)
+    if (!park_one()) return 4;
+  if (!fits(left / 4)) return 5;
 
-  // And to the end of it.
-  while (park_one()) {
+  while (park_one()) {  // to the end
   }
-  heap.reset();
   try {
     tasks.back().get();
-    return 4;
+    return 6;
   } catch (std::bad_alloc const&) {
   }
   tasks.pop_back();
   for (auto& t : tasks)
-    if (t.ready()) return 5;
+    if (t.ready()) return 7;
   std::fputs("a wait failed by std::bad_alloc, and only that one", stderr);
   return 0;
 }
