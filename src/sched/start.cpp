@@ -62,12 +62,11 @@ void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
   if (pool.size() != 1) pool.notify(lone);
 }
 
-// What is still the worker of the thread after a task's body has run on it.
-worker& worker_after(record const& r) noexcept {
-  worker* const w = this_thread().as_worker;
-  if (w == nullptr) [[unlikely]]
+// The worker of the thread on which a task's body has just ended.
+worker& worker_after(record const& r, thread_state const& after) noexcept {
+  if (after.as_worker == nullptr) [[unlikely]]
     end_forked_child(r);
-  return *w;
+  return *after.as_worker;
 }
 
 // The task's own flow of control, from begin to end, on the running stack.
@@ -108,9 +107,10 @@ static void run_here(record& r, record* outer) noexcept {
   }
   this_thread().current = &r;
   bool const ended = run_body(r);
-  this_thread().current = outer;
+  thread_state& after = this_thread();
+  after.current = outer;
   if (!ended) return;
-  worker* const counted_by = r.home_ != nullptr ? &worker_after(r) : nullptr;
+  worker* const counted_by = r.home_ != nullptr ? &worker_after(r, after) : nullptr;
   complete(r);
   if (counted_by != nullptr) counted_by->count_ended();
 }
@@ -163,7 +163,7 @@ void run_queued_task(runnable* x) noexcept {
     this_thread().current = nullptr;
   }
   if (!ended) return;  // a coroutine that goes on later; the record may be gone
-  worker& w = worker_after(r);
+  worker& w = worker_after(r, this_thread());
   complete(r);
   w.count_ended();
 }
@@ -197,8 +197,9 @@ bool run_in_place(record& r) noexcept {
   begin_nested(r);
   t.current = &r;
   run_body(r);
-  worker& w_after = worker_after(r);
-  this_thread().current = waiting;
+  thread_state& after = this_thread();
+  worker& w_after = worker_after(r, after);
+  after.current = waiting;
   constexpr auto untouched = record_state::handle | record_state::begun;
   if (alone && r.unresolved_children_ == 0 && r.state_.load(std::memory_order_relaxed) == untouched)
     r.state_.store(untouched | record_state::done, std::memory_order_release);  // (C1)
@@ -209,8 +210,9 @@ bool run_in_place(record& r) noexcept {
 }
 
 void complete_coroutine(record& r) noexcept {
-  worker* const counted_by = r.home_ != nullptr ? &worker_after(r) : nullptr;
-  this_thread().current = nullptr;  // the record may go with its completion
+  thread_state& t = this_thread();
+  worker* const counted_by = r.home_ != nullptr ? &worker_after(r, t) : nullptr;
+  t.current = nullptr;  // the record may go with its completion
   complete(r);
   if (counted_by != nullptr) counted_by->count_ended();
 }
