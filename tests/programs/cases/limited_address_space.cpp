@@ -34,7 +34,8 @@ bool fits(std::size_t bytes) { return std::unique_ptr<char[]>{new (std::nothrow)
 int main(int, char** arguments) {
   ::setenv("ERRAND_THREADS", "1", 1);  // so that a task which runs after another one knows that that one waits, or has ended
   ::mallopt(M_ARENA_MAX, 1);           // the C library's reserves for each thread would take most of it
-  auto const limit = address_space_in_use() + static_cast<std::size_t>(std::atoi(arguments[1])) * mebibyte;
+  auto const room = static_cast<std::size_t>(std::atoi(arguments[1])) * mebibyte;
+  auto const limit = address_space_in_use() + room;
   rlimit const soft_and_hard{limit, limit};
   if (::setrlimit(RLIMIT_AS, &soft_and_hard) != 0) return 1;
 
@@ -47,7 +48,7 @@ int main(int, char** arguments) {
   };
   if (!park_one()) return 2;
   auto const left = limit - address_space_in_use();
-  if (!fits(left * 3 / 4)) return 3;
+  if (left < room / 3 || !fits(left * 3 / 4)) return 3;  // two threads of the system's size are there, and a few stacks
   for (auto many = left / 2 / (256 * 1024); many > 0; --many)
     if (!park_one()) return 4;
   if (!fits(left / 4)) return 5;
