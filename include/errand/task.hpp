@@ -33,6 +33,7 @@ inline constexpr inplace_t inplace{};
 
 /// A pool of one's own. Tasks given to it run on its `workers` threads only.
 /// The destructor lets every task that was given to it end, then joins the threads; it must not run inside such a task.
+/// In the child of a fork() it starts as many threads anew with the first task given to it there.
 class pool {
  public:
   /// `workers` threads, as many as the default pool has for 0. Throws std::system_error if a thread cannot be started,
@@ -46,7 +47,16 @@ class pool {
 
  private:
   friend struct detail::place_access;
-  detail::pool_core* core_;
+  [[nodiscard]] detail::pool_core* core() const {
+    // (G2) acquire: sees the pool as it was started anew; pairs with (G2) in start_anew().
+    return born_in_.load(std::memory_order_acquire) == detail::process_generation ? core_.load(std::memory_order_relaxed)
+                                                                                 : &start_anew();
+  }
+  detail::pool_core& start_anew() const;
+
+  // Changed only in the child of a fork, by its first use there.
+  mutable std::atomic<detail::pool_core*> core_;
+  mutable std::atomic<std::uint32_t> born_in_{detail::process_generation};
 };
 
 /// Where work runs, when it is chosen at run time: made from any of the places above. Refers to a pool, owns nothing.
@@ -101,9 +111,9 @@ concept no_place = !any_place<F> && !std::is_same_v<std::remove_cvref_t<F>, how>
 struct place_access {
   static pool_core* core(threads_t) { return &default_pool(); }
   static pool_core* core(inplace_t) noexcept { return nullptr; }
-  static pool_core* core(pool const& p) noexcept { return p.core_; }
+  static pool_core* core(pool const& p) { return p.core(); }
   static pool_core* core(place const& p) {
-    return p.inplace_ ? nullptr : p.pool_ != nullptr ? p.pool_->core_ : &default_pool();
+    return p.inplace_ ? nullptr : p.pool_ != nullptr ? p.pool_->core() : &default_pool();
   }
 };
 

@@ -20,6 +20,10 @@ class small_lock {
     if (word_.exchange(open, std::memory_order_release) == contended) futex_wake(&word_);
   }
 
+  /// In the child of a fork, where there is one thread: opens the lock if a thread held it that the child does not have.
+  /// True if so: what it guards may be half changed.
+  [[nodiscard]] bool break_open() noexcept { return word_.exchange(open, std::memory_order_relaxed) != open; }
+
  private:
   void lock_slow() noexcept {
     for (int spins = 0; spins < 64; ++spins) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "base/recycler.hpp"
 
+#include "base/fork.hpp"
 #include "base/lock.hpp"
 #include "base/sanitizers.hpp"
 
@@ -47,6 +48,13 @@ struct depot {
 };
 constinit std::array<depot, classes> depots{};
 constinit std::atomic<std::uint64_t> system_allocations{0};
+
+// The child of a fork keeps what the depots hold, as the forking thread keeps its own blocks; but not a list that another
+// thread was changing. What the other threads kept is lost to it.
+[[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept {
+  for (auto& d : depots)
+    if (d.guard.break_open()) d.batches = nullptr;
+}};
 
 struct thread_cache {
   std::array<free_list, classes> lists;

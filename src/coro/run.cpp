@@ -3,6 +3,7 @@
 // How coroutines run: a loop that resumes one after the other, and the end of the one that is a task's root. Why a loop:
 // docs/decisions/0008-trampoline.md.
 #include "coro/flow.hpp"
+#include "sched/run_task.hpp"
 #include "sched/wait.hpp"
 #include "sched/worker.hpp"
 #include "task/thread_state.hpp"
@@ -51,6 +52,7 @@ void end_here(record& task) noexcept {
   task.act_(&task, record_verb::end);
   this_thread().current = before != &task ? before : nullptr;
   bool const counted = task.home_ != nullptr;
+  if (counted && this_thread().as_worker == nullptr) end_forked_child(task);
   complete(task);  // the record may go with it
   if (counted) this_thread().as_worker->count_ended();
 }

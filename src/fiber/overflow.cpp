@@ -13,6 +13,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "base/fork.hpp"
+#include "base/lock.hpp"
 #include "fiber/slab.hpp"
 
 namespace errand::detail {
@@ -20,6 +22,11 @@ namespace errand::detail {
 namespace {
 
 std::atomic<describe_running> describe_hook{nullptr};
+
+// Tempting: a once_flag. Fails because a child of fork() would inherit it in the midst of the call, and wait for ever.
+small_lock installing;
+bool installed = false;  // under the lock
+[[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept { static_cast<void>(installing.break_open()); }};
 static_assert(std::atomic<describe_running>::is_always_lock_free, "the signal handler reads it");
 
 // Who handled faults before us. Written once, by the installation; read by the handler.
@@ -129,8 +136,11 @@ void set_describe_running(describe_running describe) noexcept {
 }
 
 overflow_guard::overflow_guard() {
-  static std::once_flag installed;
-  std::call_once(installed, install_handler);
+  {
+    std::lock_guard const held{installing};
+    if (!installed) install_handler();
+    installed = true;
+  }
 
   stack_t current = {};
   if (::sigaltstack(nullptr, &current) == 0 && (current.ss_flags & SS_DISABLE) == 0) return;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "fiber/slab.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -41,23 +45,50 @@ std::atomic<guard_kind> kind_of_guards{guard_kind::unknown};
 // What the last mapping came down to: where address space is short it is not going to grow. Only map_slab() uses it.
 std::size_t slots_to_try = most_slots;
 
+// Bytes of address space that the process has; 0 if the kernel does not say.
+std::size_t address_space_in_use() noexcept {
+  char text[32] = {};
+  const int file = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  const ssize_t length = ::read(file, text, sizeof(text));
+  ::close(file);
+  std::size_t pages = 0;
+  if (length > 0) std::from_chars(text, text + length, pages);
+  return pages * guard_size();
+}
+
+// Where RLIMIT_AS is set, stacks that nobody uses yet must not take the space that the heap and other threads need: a slab
+// then takes at most one part in so many of what is left.
+constexpr std::size_t share_of_what_is_left = 16;
+
+std::size_t most_slots_by_limit(std::size_t slot_size) noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return most_slots;
+  const std::size_t all = limit.rlim_cur;
+  const std::size_t left = all - std::min(all, address_space_in_use());
+  return std::clamp<std::size_t>(left / share_of_what_is_left / slot_size, 1, most_slots);
+}
+
 }  // namespace
 
 std::size_t guard_size() noexcept {
-  static const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return page;
+  static constinit std::atomic<std::size_t> page{0};
+  std::size_t known = page.load(std::memory_order_relaxed);
+  if (known == 0) page.store(known = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), std::memory_order_relaxed);
+  return known;
 }
 
 slab* map_slab(std::size_t slot_size) {
   auto made = std::make_unique<slab>();
-  for (std::size_t slots = slots_to_try; slots != 0; slots /= 4) {
+  const std::size_t first_try = std::min(slots_to_try, most_slots_by_limit(slot_size));
+  for (std::size_t slots = first_try; slots != 0; slots = slots == 1 ? 0 : std::max<std::size_t>(1, slots / 4)) {
     const std::size_t size = slots * slot_size;
     void* memory =
         ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (memory == MAP_FAILED) continue;
     // A huge page would turn the one page that a stack touches into two megabytes. Fails where there are none: as good.
     ::madvise(memory, size, MADV_NOHUGEPAGE);
-    slots_to_try = slots;
+    if (slots != first_try) slots_to_try = slots;
     *made = slab{static_cast<std::byte*>(memory), slots, slot_size, newest.load(std::memory_order_relaxed)};
     newest.store(made.get(), std::memory_order_release);  // (S1)
     return made.release();

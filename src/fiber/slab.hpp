@@ -17,8 +17,9 @@ struct slab {
   slab* older;
 };
 
-// Maps a slab of as many slots as the address space allows, 1024 at best, and publishes it. Throws std::bad_alloc
-// where not even one fits. Not to be called by two threads at once.
+// Maps a slab of as many slots as the address space allows, 1024 at best, and publishes it. Where RLIMIT_AS limits that
+// space, a slab takes a small part of what is left, so that it starves nobody. Throws std::bad_alloc where not even one
+// slot fits. Not to be called by two threads at once.
 slab* map_slab(std::size_t slot_size);
 
 // Makes the lowest bytes of a slot fault on any access. Idempotent. Throws std::system_error.

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "fiber/stack.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <stdexcept>
 #include <vector>
 
+#include "base/fork.hpp"
+#include "base/lock.hpp"
 #include "fiber/slab.hpp"
 
 namespace errand::detail {
@@ -38,9 +40,11 @@ constexpr std::size_t stagger_steps = 16;
 class stack_pool {
  public:
   static stack_pool& instance() {
-    static stack_pool& pool = *new stack_pool;
-    return pool;
+    stack_pool* const made = instance_.load(std::memory_order_acquire);  // (I1)
+    return made != nullptr ? *made : make();
   }
+  // In the child of a fork.
+  static void renew() noexcept;
 
   // Writes up to `wanted` stacks to `out`, the warmest last, and returns how many: more than one only where no memory
   // must be touched.
@@ -56,15 +60,20 @@ class stack_pool {
   stack_statistics count() noexcept;
 
  private:
-  stack_pool();
+  static stack_pool& make();
   std::byte* take_slot();
   stack* make_stack(std::byte* slot) const;
   std::size_t warm() const noexcept { return warm_.size() - coldest_; }
   std::size_t most_warm() const noexcept { return std::max(kept_warm, out_); }
-  std::size_t trim_one_batch(std::unique_lock<std::mutex>& lock, std::size_t keep) noexcept;
+  std::size_t trim_one_batch(std::unique_lock<small_lock>& lock, std::size_t keep) noexcept;
   std::byte* slot_of(stack* s) const noexcept { return s->limit - guard_size(); }
 
-  std::mutex mutex_;
+  // (I1) release publishes the pool as made, acquire sees it. No static of a function: a child of fork() could inherit
+  // that in the midst of its making, and would wait for ever.
+  static std::atomic<stack_pool*> instance_;
+  static stack_pool* left_behind_;  // half changed; written in a child of fork(), by its one thread
+
+  small_lock guard_;
   std::size_t slot_size_ = 256 * 1024;
   // Both vectors have room for every stack there is, so that giving one back cannot fail.
   std::vector<stack*> warm_;  // idle, in the order they were given back; those before coldest_ are gone
@@ -77,16 +86,36 @@ class stack_pool {
   std::size_t slabs_ = 0;
   std::size_t slots_ = 0;  // in all slabs
   stack_cache* caches_ = nullptr;
+  stack_pool* replaces_ = nullptr;  // so that what is on its stacks stays reachable
 };
 
-stack_pool::stack_pool() {
-  // A child of fork() must not find the lock held by a thread that it does not have.
-  ::pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
-                   [] { instance().mutex_.unlock(); });
+constinit std::atomic<stack_pool*> stack_pool::instance_{nullptr};
+constinit stack_pool* stack_pool::left_behind_ = nullptr;
+
+stack_pool& stack_pool::make() {
+  auto made = std::make_unique<stack_pool>();
+  made->replaces_ = left_behind_;
+  if (left_behind_ != nullptr) made->slot_size_ = left_behind_->slot_size_;
+  stack_pool* there = nullptr;
+  if (instance_.compare_exchange_strong(there, made.get(), std::memory_order_acq_rel)) there = made.release();  // (I1)
+  return *there;
 }
 
+// The idle stacks are the child's as well; those of the parent's tasks are out for good. Only if another thread was
+// changing the pool at the moment of the fork, the child makes its own.
+void stack_pool::renew() noexcept {
+  stack_pool* const pool = instance_.load(std::memory_order_relaxed);
+  if (pool == nullptr || !pool->guard_.break_open()) return;
+  left_behind_ = pool;
+  instance_.store(nullptr, std::memory_order_relaxed);
+}
+
+namespace {
+[[gnu::init_priority(101)]] in_forked_child const renewal{&stack_pool::renew};
+}  // namespace
+
 std::size_t stack_pool::take(stack** out, std::size_t wanted) {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(guard_);
   if (std::size_t found = std::min(wanted, warm()); found != 0) {
     std::copy(warm_.end() - static_cast<std::ptrdiff_t>(found), warm_.end(), out);
     warm_.resize(warm_.size() - found);
@@ -144,7 +173,7 @@ stack* stack_pool::make_stack(std::byte* slot) const {
 }
 
 void stack_pool::give(stack* const* given, std::size_t count) noexcept {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(guard_);
   if (warm_.size() + count > warm_.capacity()) {
     warm_.erase(warm_.begin(), warm_.begin() + static_cast<std::ptrdiff_t>(coldest_));
     coldest_ = 0;
@@ -156,7 +185,7 @@ void stack_pool::give(stack* const* given, std::size_t count) noexcept {
 
 // Takes the memory of the stacks that have been idle longest, up to a batch, leaving `keep`. The lock is open
 // meanwhile. Returns how many there were.
-std::size_t stack_pool::trim_one_batch(std::unique_lock<std::mutex>& lock, std::size_t keep) noexcept {
+std::size_t stack_pool::trim_one_batch(std::unique_lock<small_lock>& lock, std::size_t keep) noexcept {
   if (warm() <= keep) return 0;
   const std::size_t count = std::min(trim_batch, warm() - keep);
   std::array<std::byte*, trim_batch> slots;
@@ -179,7 +208,7 @@ std::size_t stack_pool::trim_one_batch(std::unique_lock<std::mutex>& lock, std::
 }
 
 std::size_t stack_pool::trim() noexcept {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(guard_);
   std::size_t trimmed = 0;
   // As many batches as there are now: stacks released meanwhile are not idle yet.
   for (std::size_t batches = warm() / trim_batch + 1; batches != 0; --batches) trimmed += trim_one_batch(lock, 0);
@@ -187,32 +216,32 @@ std::size_t stack_pool::trim() noexcept {
 }
 
 void stack_pool::add(stack_cache& cache) noexcept {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(guard_);
   cache.next_ = caches_;
   if (caches_ != nullptr) caches_->previous_ = &cache;
   caches_ = &cache;
 }
 
 void stack_pool::remove(stack_cache& cache) noexcept {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(guard_);
   (cache.previous_ != nullptr ? cache.previous_->next_ : caches_) = cache.next_;
   if (cache.next_ != nullptr) cache.next_->previous_ = cache.previous_;
 }
 
 void stack_pool::set_size(std::size_t bytes) {
   if (bytes < smallest_stack) throw std::invalid_argument("errand: a task's stack needs at least 32 KiB");
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(guard_);
   if (slabs_ != 0) throw std::logic_error("errand: the size of stacks can be set only before the first task blocks");
   slot_size_ = (bytes + guard_size() - 1) / guard_size() * guard_size();
 }
 
 std::size_t stack_pool::size() noexcept {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(guard_);
   return slot_size_;
 }
 
 stack_statistics stack_pool::count() noexcept {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(guard_);
   std::size_t cached = 0;
   for (const stack_cache* c = caches_; c != nullptr; c = c->next_) cached += c->held_.load(std::memory_order_relaxed);
   return {out_ - std::min(out_, cached), created_, slabs_, warm() + cached, bare_.size()};

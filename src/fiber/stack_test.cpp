@@ -236,7 +236,7 @@ int use_up_a_limited_address_space() {
 }
 
 // Semantics, rule 26.
-TEST_F(stacks, slabs_shrink_before_a_limited_address_space_fails) {
+TEST_F(stacks, rule_26_slabs_shrink_before_a_limited_address_space_fails) {
   if (address_sanitizer || thread_sanitizer) GTEST_SKIP() << "the sanitizers' own mappings exceed any limit";
   EXPECT_EQ(status_in_child(use_up_a_limited_address_space), 0);
 }

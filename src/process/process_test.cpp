@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <errand/process.hpp>
 
@@ -15,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/sanitizers.hpp"
 #include "process/test_jobs.hpp"
 
 namespace errand {
@@ -207,6 +209,57 @@ TEST_F(process_face_test, a_stop_ends_a_map_that_would_run_for_ever) {
   outer.request_stop();
   EXPECT_THROW(outer.get(), operation_cancelled);
   EXPECT_EQ(async(processes, add, 1, 1).get(), 2);
+}
+
+// The status of a child that the program forks by itself and that runs `body`; 99 if an exception left it.
+template <class Body>
+int status_of_child(Body body) {
+  pid_t const child = ::fork();
+  if (child == 0) {
+    try {
+      ::_exit(body());
+    } catch (...) {
+      ::_exit(99);
+    }
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+TEST_F(process_face_test, rule_20_the_child_of_a_fork_has_processes_of_its_own_and_cannot_wait_for_those_of_the_parent) {
+  if (detail::thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer: a child of a program with threads may not start any";
+  auto parents = async(processes, [] {
+    run_for_ever(5);
+    return 0;
+  });
+  wait_for_counter(5);
+  EXPECT_EQ(status_of_child([&] {
+              try {
+                parents.get();
+                return 1;
+              } catch (std::logic_error const& e) {
+                if (std::string{e.what()}.find("parent process") == std::string::npos) return 2;
+              }
+              parents.request_stop();
+              parents = future<int>{};
+              if (async(processes, add, 1, 2).get() != 3) return 3;
+              return async(add, 1, 2).get() == 3 ? 0 : 4;
+            }),
+            0);
+  EXPECT_FALSE(parents.ready()) << "what the child asked for did not reach it";
+  parents.request_stop();
+  EXPECT_TRUE(parents.result().stopped());
+  EXPECT_EQ(async(processes, add, 1, 1).get(), 2);
+}
+
+TEST_F(process_face_test, rule_20_a_worker_process_may_use_threads_and_fork) {
+  if (detail::thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer: a child of a program with threads may not start any";
+  auto const with_threads = [] {
+    int const before = async(add, 1, 2).get();
+    return before + status_of_child([] { return async(add, 1, 2).get(); });
+  };
+  EXPECT_EQ(async(processes, with_threads).get(), 6);
 }
 
 }  // namespace

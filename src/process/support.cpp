@@ -4,7 +4,6 @@
 // the dispatcher. Made as a whole and never destroyed, except by tests. In a child that the program forks by itself all
 // of it is the parent's: the child lets go of it and may make its own.
 #include <dirent.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/single_threaded.h>
 
@@ -20,6 +19,7 @@
 #include <system_error>
 
 #include "base/cpu_count.hpp"
+#include "base/fork.hpp"
 #include "base/sanitizers.hpp"
 #include "process/dispatcher.hpp"
 #include "sched/outside.hpp"
@@ -62,35 +62,30 @@ bool single_threaded() noexcept {
   return count <= (thread_sanitizer ? 2 : 1);
 }
 
-// Why the zygote could not be forked before errand's first thread. Written before that thread starts.
-std::exception_ptr& early_failure() {
-  static std::exception_ptr failure;
-  return failure;
-}
+// Why the zygote could not be forked before errand's first thread; null if it could. Written before that thread starts.
+constinit std::exception_ptr const* early_failure = nullptr;
 
 // In the child of a fork by the program.
-void leave_to_parent() noexcept {
+[[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept {
+  early_failure = nullptr;  // there is one thread again
   registered_outside_help.store(nullptr, std::memory_order_relaxed);
-  process_world* const parents = world.exchange(nullptr, std::memory_order_relaxed);  // there is one thread
+  process_world* const parents = world.exchange(nullptr, std::memory_order_relaxed);
   if (parents == nullptr) return;
   // The socket above all: while a copy of it is open, the zygote would not see the parent close it. The rest of the
   // object stays as it is: its lock and its thread belong to nobody here.
   parents->origin.forget();
   parents->bell.reset();
   parents->file = shared_file();
-}
+}};
 
 // Tempting: a lock, so that two threads may come here at once. Fails because the zygote would inherit it locked; and if
 // there are two threads, it is too late anyway.
 process_world& make_world() {
-  if (early_failure() != nullptr) std::rethrow_exception(early_failure());
+  if (early_failure != nullptr) std::rethrow_exception(*early_failure);
   if (!single_threaded())
     throw std::runtime_error(
         "errand: worker processes must be prepared before the program starts its first thread, and it has others "
         "already: put `errand::process_support processes_first;` at the top of main");
-  // The handler is for the program's forks, not for that of the zygote, where `world` is still null.
-  static bool const registered = ::pthread_atfork(nullptr, nullptr, &leave_to_parent) == 0;
-  if (!registered) throw std::bad_alloc();
   auto* const made = new process_world;
   world.store(made, std::memory_order_release);  // (P1)
   return *made;
@@ -117,7 +112,7 @@ bool prepare_before_first_thread() noexcept {
     try {
       start_zygote();
     } catch (...) {
-      early_failure() = std::current_exception();
+      early_failure = new std::exception_ptr(std::current_exception());
     }
   });
   return true;
@@ -143,7 +138,12 @@ void help_process_jobs(bool (*enough)(void const*), void const* argument) noexce
 }
 
 unsigned process_worker_count() noexcept {
-  static unsigned const count = std::min(default_worker_count(), static_cast<unsigned>(shared_file::ring_slots));
+  static constinit std::atomic<unsigned> known{0};
+  unsigned count = known.load(std::memory_order_relaxed);
+  if (count == 0) {
+    count = std::min(default_worker_count(), static_cast<unsigned>(shared_file::ring_slots));
+    known.store(count, std::memory_order_relaxed);
+  }
   return count;
 }
 

@@ -20,6 +20,8 @@
 #include <system_error>
 #include <vector>
 
+#include "base/fork.hpp"
+
 namespace errand::detail {
 
 namespace {
@@ -54,6 +56,12 @@ void close_all_except(int a, int b, int c) noexcept {
     ::dup2(null, STDIN_FILENO);
     ::close(null);
   }
+}
+
+// The zygote and its workers find errand as the program had it before its first thread.
+pid_t fork_quietly() noexcept {
+  own_fork const ours;
+  return ::fork();
 }
 
 // The process on the other side of the fork.
@@ -117,7 +125,7 @@ class zygote_loop {
       return;
     }
     pid_t const self = ::getpid();
-    pid_t const pid = ::fork();
+    pid_t const pid = fork_quietly();
     if (pid == 0) become_worker(self, slot);
     if (pid < 0)
       tell({serial, errno, 0, 0});
@@ -190,7 +198,7 @@ zygote zygote::start(worker_world const& world) {
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  pid_t const pid = ::fork();
+  pid_t const pid = fork_quietly();
   if (pid == 0) {
     close_all_except(theirs.get(), world.shared_fd, world.bell_fd);
     zygote_loop(world, theirs.get(), before).run(self);

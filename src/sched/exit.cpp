@@ -10,9 +10,9 @@
 
 #include <errand/task.hpp>
 
+#include <atomic>
 #include <charconv>
 #include <cstdlib>
-#include <mutex>
 #include <string>
 
 namespace errand {
@@ -49,20 +49,34 @@ bool drain(record const* self) {
   return false;
 }
 
+// Whether drain_now() was registered by a pool; whether it was by a detach() and has not run since.
+constinit std::atomic<bool> registered_by_pool{false};
+constinit std::atomic<bool> registered_by_detach{false};
+
 // exit() inside a task does not wait for that task; others may need its worker.
 void drain_now() {
+  registered_by_detach.store(false, std::memory_order_relaxed);
   record const* const self = this_thread().current;
   if (auto* const w = this_thread().as_worker; w != nullptr) w->hand_over();
   drain(self);
 }
 
+// Tempting: a once_flag. Fails because a child of fork() would inherit it in the midst of the call. If two threads come here
+// at once, the second drain finds nothing to wait for.
+void register_once(std::atomic<bool>& registered) noexcept {
+  if (registered.load(std::memory_order_relaxed)) return;
+  // Refused where there is no memory; and when all handlers have run, but then nobody waits for anything any more.
+  if (std::atexit(&drain_now) == 0) registered.store(true, std::memory_order_relaxed);
+}
+
 }  // namespace
 
-void drain_at_exit() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    if (std::atexit(&drain_now) != 0) throw std::bad_alloc{};
-  });
+void drain_at_exit() noexcept { register_once(registered_by_pool); }
+
+void detach(record& r) {
+  if (r.inherited()) return;
+  register_once(registered_by_detach);
+  own_itself(r);
 }
 
 }  // namespace detail

@@ -6,7 +6,9 @@
 
 namespace errand::detail {
 
-/// Makes the program's normal end wait for detached tasks. Once, by the first pool.
-void drain_at_exit();
+/// Makes the program's normal end hand a worker over if exit() was called on it, and wait for detached tasks. By the first
+/// pool. detach() asks for the same once more: so the wait comes while what was built before the first detach() still stands;
+/// and again, if destructors detach more after it.
+void drain_at_exit() noexcept;
 
 }  // namespace errand::detail

@@ -3,6 +3,7 @@
 
 #include "base/check.hpp"
 #include "base/cpu_count.hpp"
+#include "base/fork.hpp"
 #include "fiber/overflow.hpp"
 #include "sched/exit.hpp"
 #include "sched/threads.hpp"
@@ -243,16 +244,47 @@ bool pool_core::sleep(worker& w, bool was_searching) noexcept {
 
 namespace {
 
+// Leaked: no static destructor joins a thread.
 constinit std::atomic<pool_core*> made_default_pool{nullptr};
+
+// Held by who starts a pool that others may start at the same moment. Tempting: a static of a function. Fails because the
+// child of a fork would inherit it in the midst of its making, and wait for ever.
+constinit small_lock starting;
 
 pool_core& make_default_pool() {
   run_first_thread_hooks();
-  static pool_core& the_pool = *new pool_core{default_worker_count()};  // leaked: no static destructor joins a thread
-  made_default_pool.store(&the_pool, std::memory_order_release);        // (G1) the pool as made
-  return the_pool;
+  std::lock_guard const held{starting};
+  if (auto* const made = made_default_pool.load(std::memory_order_relaxed); made != nullptr) return *made;
+  auto* const made = new pool_core{default_worker_count()};
+  made_default_pool.store(made, std::memory_order_release);  // (G1) the pool as made
+  return *made;
 }
 
+// The child of a fork makes pools of its own when it first uses them. What the forking thread was doing in the parent goes on
+// here as well if it is a foreign thread: a task that runs in place on it is the child's. A worker is none here.
+[[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept {
+  static_cast<void>(starting.break_open());
+  static_cast<void>(open_pools_guard.break_open());
+  open_pools = nullptr;
+  if (auto* const left = made_default_pool.exchange(nullptr, std::memory_order_relaxed); left != nullptr)
+    pool_core::leave_to_parent(*left);
+  thread_state& t = this_thread();
+  if (t.as_worker != nullptr) t = {};
+  for (record* r = t.current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr) {
+    r->born_in_ = process_generation;
+    r->state_.fetch_and(~record_state::lock, std::memory_order_relaxed);
+    r->tells_of_waits_ = false;
+  }
+}};
+
 }  // namespace
+
+void pool_core::leave_to_parent(pool_core& left) noexcept {
+  static constinit std::atomic<pool_core*> all{nullptr};
+  left.left_before_ = all.load(std::memory_order_relaxed);
+  while (!all.compare_exchange_weak(left.left_before_, &left, std::memory_order_relaxed)) {
+  }
+}
 
 pool_core& default_pool() {
   auto* const made = made_default_pool.load(std::memory_order_acquire);  // (G1)
@@ -265,11 +297,29 @@ pool::pool(unsigned workers) {
   if (workers > detail::most_workers)
     throw std::invalid_argument{"errand::pool: " + std::to_string(workers) + " workers asked for, at most " +
                                 std::to_string(detail::most_workers) + " allowed"};
-  core_ = new detail::pool_core{workers != 0 ? workers : detail::default_worker_count()};
+  core_.store(new detail::pool_core{workers != 0 ? workers : detail::default_worker_count()}, std::memory_order_relaxed);
 }
 
-pool::~pool() { delete core_; }
+pool::~pool() {
+  detail::pool_core* const core = core_.load(std::memory_order_relaxed);
+  if (born_in_.load(std::memory_order_relaxed) == detail::process_generation)
+    delete core;
+  else
+    detail::pool_core::leave_to_parent(*core);
+}
 
-unsigned pool::size() const noexcept { return core_->size(); }
+unsigned pool::size() const noexcept { return core_.load(std::memory_order_relaxed)->size(); }
+
+detail::pool_core& pool::start_anew() const {
+  detail::run_first_thread_hooks();
+  std::lock_guard const held{detail::starting};
+  detail::pool_core* const core = core_.load(std::memory_order_relaxed);
+  if (born_in_.load(std::memory_order_relaxed) == detail::process_generation) return *core;
+  auto* const fresh = new detail::pool_core{core->size()};
+  detail::pool_core::leave_to_parent(*core);
+  core_.store(fresh, std::memory_order_relaxed);
+  born_in_.store(detail::process_generation, std::memory_order_release);  // (G2) the pool as made
+  return *fresh;
+}
 
 }  // namespace errand

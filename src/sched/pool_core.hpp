@@ -22,6 +22,10 @@ class pool_core {
   pool_core(pool_core const&) = delete;
   pool_core& operator=(pool_core const&) = delete;
 
+  /// In the child of a fork: a pool of the parent's, whose threads are not here. Nothing is destroyed; its memory is kept
+  /// where leak checkers look.
+  static void leave_to_parent(pool_core& left) noexcept;
+
   [[nodiscard]] unsigned size() const noexcept { return size_; }
   [[nodiscard]] std::span<worker> workers() noexcept { return {workers_.get(), size_}; }
   [[nodiscard]] inbox& arrivals() noexcept { return inbox_; }
@@ -103,6 +107,7 @@ class pool_core {
   bool closed_ = false;                        // likewise: the workers are to leave
   std::atomic<std::uint32_t> settled_{0};      // what the destructor sleeps on
   pool_core* next_open_ = nullptr;             // in the list of open pools, under its lock
+  pool_core* left_before_ = nullptr;           // in the list of those left to the parent
 };
 
 }  // namespace errand::detail

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Arrow one and two of a task's way: from async() into a deque or an inbox, and from there onto a worker.
+#include "base/check.hpp"
 #include "sched/pool_core.hpp"
 #include "sched/run_task.hpp"
 #include "sched/timers.hpp"
@@ -8,6 +9,7 @@
 #include "task/detached.hpp"
 #include "task/rare_fields.hpp"
 #include "task/thread_state.hpp"
+#include "task/unobserved.hpp"
 
 #include <errand/task.hpp>
 
@@ -61,10 +63,20 @@ void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
   if (pool.size() != 1) pool.notify(lone);
 }
 
+// A pool's task has just ended: on a worker, unless it has forked and this is the child.
+void require_worker(record const& r, thread_state const& after) noexcept {
+  if (after.as_worker == nullptr) [[unlikely]]
+    end_forked_child(r);
+}
+
 // The task's own flow of control, from begin to end, on the running stack.
 bool run_body(record& r) noexcept { return r.act_(&r, record_verb::run); }
 
 }  // namespace
+
+void end_forked_child(record const& r) noexcept {
+  fatal(describe(r) + " returned in the child of a fork that it made; there it may only exec or _exit");
+}
 
 void start_on(pool_core& pool, record& r) noexcept {
   thread_state& t = this_thread();
@@ -95,10 +107,12 @@ static void run_here(record& r, record* outer) noexcept {
   }
   this_thread().current = &r;
   bool const ended = run_body(r);
-  this_thread().current = outer;
+  thread_state& after = this_thread();
+  after.current = outer;
   if (!ended) return;
   bool const counted = r.home_ != nullptr;
-  complete(r);
+  if (counted) require_worker(r, after);
+  complete(r);  // may go on on another thread
   if (counted) this_thread().as_worker->count_ended();
 }
 
@@ -150,7 +164,8 @@ void run_queued_task(runnable* x) noexcept {
     this_thread().current = nullptr;
   }
   if (!ended) return;  // a coroutine that goes on later; the record may be gone
-  complete(r);
+  require_worker(r, this_thread());
+  complete(r);  // may go on on another thread
   this_thread().as_worker->count_ended();
 }
 
@@ -185,6 +200,7 @@ bool run_in_place(record& r) noexcept {
   t.current = &r;
   run_body(r);
   thread_state& after = this_thread();
+  require_worker(r, after);
   after.current = waiting;
   constexpr auto untouched = record_state::handle | record_state::begun;
   if (alone && r.unresolved_children_ == 0 && r.state_.load(std::memory_order_relaxed) == untouched) {

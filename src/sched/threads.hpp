@@ -13,7 +13,7 @@ namespace errand::detail {
 /// Registers what must happen before errand's first thread starts. From static initialisers; at most eight.
 void before_first_thread(void (*hook)() noexcept) noexcept;
 
-/// Runs those hooks, if nobody has. start_thread() does; to be called as well before entering a once_flag or the guard of a
+/// Runs those hooks, if nobody in this process has. start_thread() does; to be called as well before entering a once_flag or the guard of a
 /// static under which a thread will be started: a forked copy of the process would inherit it as it is at that moment.
 void run_first_thread_hooks() noexcept;
 

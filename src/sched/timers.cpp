@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "sched/timers.hpp"
 
+#include "base/fork.hpp"
 #include "base/lock.hpp"
 #include "sched/threads.hpp"
 #include "task/stop.hpp"
 
+#include <memory>
 #include <mutex>
 #include <sys/prctl.h>
 #include <vector>
@@ -16,6 +18,8 @@ namespace {
 // A heap with four children a node: shallower than a binary one, and siblings share a cache line.
 class timekeeper {
  public:
+  explicit timekeeper(timekeeper* parents) : parents_{parents} {}
+
   void arm(timer_entry& e) {
     std::unique_lock held{guard_};
     heap_.push_back(&e);
@@ -31,13 +35,13 @@ class timekeeper {
 
   void disarm(timer_entry& e) noexcept {
     std::lock_guard const held{guard_};
-    if (e.index != timer_entry::unarmed) remove(e.index);
+    // Not those of a parent process, which stood in another heap.
+    if (e.index < heap_.size() && heap_[e.index] == &e) remove(e.index);
   }
 
   void start() {
     run_first_thread_hooks();
-    static std::once_flag once;
-    std::call_once(once, [this] { start_thread("errand/timer", [this] { run(); }).detach(); });
+    std::call_once(started_, [this] { start_thread("errand/timer", [this] { run(); }).detach(); });
   }
 
  private:
@@ -109,16 +113,30 @@ class timekeeper {
     down(last->index);
   }
 
+  [[maybe_unused]] timekeeper* const parents_;
+  std::once_flag started_;
   small_lock guard_;                                  // all below
   std::vector<timer_entry*> heap_;
   std::int64_t sleeping_until_ = INT64_MIN;           // INT64_MIN while awake
   std::atomic<std::uint32_t> nearest_changed_{0};
 };
 
+// Leaked: its thread never ends. (T2) release publishes it as made, acquire sees it. A child of fork() makes its own, and
+// must not inherit a static of a function, or a once_flag, in the midst of its making.
+constinit std::atomic<timekeeper*> made{nullptr};
+constinit timekeeper* parents = nullptr;  // of the process that forked this one; keeps reachable what is there
+
 timekeeper& the_timekeeper() {
-  static timekeeper& t = *new timekeeper;  // leaked: its thread never ends
-  return t;
+  timekeeper* there = made.load(std::memory_order_acquire);  // (T2)
+  if (there != nullptr) return *there;
+  auto fresh = std::make_unique<timekeeper>(parents);
+  if (made.compare_exchange_strong(there, fresh.get(), std::memory_order_acq_rel)) there = fresh.release();  // (T2)
+  return *there;
 }
+
+[[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept {
+  if (auto* const left = made.exchange(nullptr, std::memory_order_relaxed); left != nullptr) parents = left;
+}};
 
 }  // namespace
 

@@ -109,6 +109,9 @@ void disarm(waiter& w, wait_request& q) noexcept {
 }
 
 void block(wait_request& q) {
+  if (q.awaited != nullptr && q.awaited->inherited())
+    fatal("in the child of a fork, the program waits for the end of " + describe(*q.awaited) +
+          ", which goes on in the parent process; a child that was forked inside a task or a loop may only exec or _exit");
   thread_state& t = this_thread();
   tell_of_wait(t.current);
   if (t.as_worker != nullptr)
@@ -174,6 +177,7 @@ void stop_and_join(record& r) noexcept {
 }
 
 void drop(record& r) noexcept {
+  if (r.inherited()) return;
   stop_and_join(r);
   release_handle(r);
 }

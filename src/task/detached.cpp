@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "task/detached.hpp"
 
+#include "base/fork.hpp"
 #include "base/lock.hpp"
 #include "task/references.hpp"
 #include "task/unobserved.hpp"
 
+#include <memory>
 #include <mutex>
 #include <unordered_set>
 
@@ -14,15 +16,28 @@ namespace {
 
 // Leaked: tasks may end as late as any static destructor runs.
 struct registry {
+  registry* parents = nullptr;  // of the process that forked this one; keeps reachable what is there
   small_lock guard;
   std::unordered_set<record*> running;
   std::atomic<std::uint32_t> changes{0};  // what the drain sleeps on; bumped under the lock
   bool awaited = false;                   // somebody drains
 };
+constinit std::atomic<registry*> made{nullptr};
+constinit registry* parents = nullptr;
+
+// (J1) release publishes the registry as made, acquire sees it.
 registry& tasks() {
-  static registry& r = *new registry;
-  return r;
+  registry* there = made.load(std::memory_order_acquire);  // (J1)
+  if (there != nullptr) return *there;
+  auto fresh = std::make_unique<registry>();
+  fresh->parents = parents;
+  if (made.compare_exchange_strong(there, fresh.get(), std::memory_order_acq_rel)) there = fresh.release();  // (J1)
+  return *there;
 }
+
+[[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept {
+  if (auto* const left = made.exchange(nullptr, std::memory_order_relaxed); left != nullptr) parents = left;
+}};
 
 // Whether `r` runs on the calling thread's stack, below what runs now.
 bool on_this_stack(record const* self, record const* r) noexcept {
@@ -40,7 +55,7 @@ std::size_t count_on_this_stack(registry const& t, record const* self) noexcept 
 
 }  // namespace
 
-void detach(record& r) {
+void own_itself(record& r) {
   auto& t = tasks();
   {
     std::lock_guard const held{t.guard};

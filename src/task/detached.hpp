@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The tasks that nobody holds and that the end of the program must wait for: a list of them under one lock, so that what
-// is left can be named. Only detach() pays for it.
+// is left can be named. Only detach() pays for it. The child of a fork begins with an empty list.
 #pragma once
 
 #include <errand/detail/record.hpp>
@@ -11,6 +11,9 @@
 
 namespace errand::detail {
 
+/// Lets go of a record that may be running: it becomes its own owner. By detach(), which sees to it that somebody waits at
+/// the end. Throws std::bad_alloc.
+void own_itself(record& r);
 /// A detached task has ended. By complete(), before the record goes.
 void detached_ended(record& r) noexcept;
 

@@ -200,6 +200,12 @@ void rethrow_failure(record& r) {
   throw operation_cancelled{};
 }
 
+void throw_inherited(record const& r, char const* operation) {
+  throw std::logic_error{std::string{operation} + ": " + describe(r) +
+                         " was started before this process was forked: it belongs to the parent process, and so does "
+                         "its result"};
+}
+
 void throw_stopped() { throw operation_cancelled{}; }
 
 void throw_no_task(char const* operation) {

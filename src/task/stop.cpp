@@ -69,6 +69,7 @@ void tell_all(record& first) noexcept {
 }  // namespace
 
 void stop_record(record& r, bool by_deadline) noexcept {
+  if (r.inherited()) return;
   auto const bits = record_state::stop | (by_deadline ? record_state::expired : state_bits{0});
   auto before = r.state_.load(std::memory_order_relaxed);
   do {

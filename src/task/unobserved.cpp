@@ -2,6 +2,7 @@
 #include "task/unobserved.hpp"
 
 #include "base/check.hpp"
+#include "base/fork.hpp"
 #include "task/rare_fields.hpp"
 
 #include <errand/detail/unobserved.hpp>
@@ -20,6 +21,9 @@ namespace detail {
 namespace {
 
 std::atomic<std::uint64_t> reported{0};
+
+// The parent has answered for its own.
+[[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept { reported.store(0, std::memory_order_relaxed); }};
 
 std::string readable(char const* mangled) {
   int status = 0;

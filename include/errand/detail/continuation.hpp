@@ -94,7 +94,6 @@ struct link_record final : Record, link {
   link_record(std::type_identity<Body>, std::source_location from, F&& f)
       : Record{from, Body{static_cast<link&>(*this), std::forward<F>(f)}} {
     this->act_ = &act;
-    this->size_ = sizeof(link_record);
   }
 
  private:

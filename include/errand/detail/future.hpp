@@ -20,6 +20,7 @@ class error_list;
 namespace detail {
 
 [[noreturn]] void throw_no_task(char const* operation);
+[[noreturn]] void throw_inherited(record const& r, char const* operation);
 [[noreturn]] void throw_stopped();
 /// The exception of a task that is done and failed; timed_out for one its deadline stopped; none for a value or a stop.
 [[nodiscard]] std::exception_ptr failure_of(record& r);
@@ -35,6 +36,7 @@ struct future_access {
   template <template <class> class Handle, class T>
   static result_record<T>& record_of(Handle<T> const& f, char const* operation) {
     if (f.record_ == nullptr) throw_no_task(operation);
+    if (f.record_->inherited()) throw_inherited(*f.record_, operation);
     return *f.record_;
   }
   /// Takes the task out of a future: the handle is the caller's.
@@ -146,6 +148,9 @@ class [[nodiscard]] outcome {
 /// One thread at a time may use a future, as any object; the task itself may run anywhere. Waiting blocks a foreign
 /// thread, parks a task (its worker goes on with others), and is a point of cancellation of the task that waits.
 /// A wait ends only after all that the task did: its writes are visible to whoever has waited for it.
+///
+/// In the child of a fork() a future of the parent's is abandoned: whatever waits for it or takes its result throws
+/// std::logic_error, which names the task; stopping, detaching and dropping it do nothing.
 template <class T>
 class [[nodiscard("dropping a future asks its task to stop and waits for it; keep it, or say .detach()")]] future {
  public:
@@ -199,8 +204,9 @@ class [[nodiscard("dropping a future asks its task to stop and waits for it; kee
     return wait_to(detail::deadline_of(at), "errand::future::wait_until()");
   }
 
-  /// Whether the task has ended. Neither waits nor throws; false for a future of no task.
-  [[nodiscard]] bool ready() const noexcept { return record_ != nullptr && record_->done(); }
+  /// Whether the task has ended, so that nobody would have to wait for it. Neither waits nor throws; false for a future of no
+  /// task. True for one that was inherited by fork(): get() throws at once.
+  [[nodiscard]] bool ready() const noexcept { return record_ != nullptr && (record_->done() || record_->inherited()); }
   /// Whether there is a task.
   [[nodiscard]] bool valid() const noexcept { return record_ != nullptr; }
 

@@ -7,6 +7,8 @@
 // Who may touch which field, and the state word's bits and transitions, are in src/task/README.md.
 #pragma once
 
+#include <errand/detail/process_generation.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -79,7 +81,7 @@ struct record : runnable {
   using act_function = bool (*)(record* self, record_verb verb) noexcept;
   static constexpr bool packed = false;  // its memory comes from allocate_record(); a derived one may say allocate_frame()
 
-  record(act_function act, std::uint32_t size, std::source_location from) noexcept : act_{act}, size_{size}, from_{from} {}
+  record(act_function act, std::uint32_t, std::source_location from) noexcept : act_{act}, from_{from} {}
   record(record const&) = delete;
   record& operator=(record const&) = delete;
 
@@ -89,7 +91,7 @@ struct record : runnable {
   pool_core* home_ = nullptr;               // where it runs; none for work in place and for outside completions
   record* parent_ = nullptr;                // the task that started it; valid until this one has ended
   std::atomic<rare_fields*> rare_{nullptr};  // (F1) name, stop source, deadline, kin: made when first needed, kept
-  std::uint32_t size_;                      // bytes of this block, for giving it back
+  std::uint32_t born_in_ = process_generation;  // the process that made it; see inherited()
   std::uint32_t unresolved_children_ = 0;   // begun nowhere yet; only the task's own flow of control touches it
   bool has_value_ = false;                  // written before done, read after: it ended with a value,
   bool stopped_ = false;                    // or by a stop, with neither value nor error
@@ -109,6 +111,9 @@ struct record : runnable {
   [[nodiscard]] bool done() const noexcept {
     return (state_.load(std::memory_order_acquire) & record_state::done) != 0;  // (C1) pairs with complete()
   }
+  /// Whether it belongs to a parent process, which forked this one after its making. Here it is a picture: nobody works on
+  /// it, its lock may be taken for ever, and nothing of it but its name, line and result may be looked at.
+  [[nodiscard]] bool inherited() const noexcept { return born_in_ != process_generation; }
 };
 
 // ---- memory ---------------------------------------------------------------------------------------------------

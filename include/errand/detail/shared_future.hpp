@@ -69,7 +69,7 @@ class [[nodiscard]] shared_future {
   std::future_status wait_until(std::chrono::time_point<Clock, Duration> const& at) const {
     return wait_to(detail::deadline_of(at), "errand::shared_future::wait_until()");
   }
-  [[nodiscard]] bool ready() const noexcept { return record_ != nullptr && record_->done(); }
+  [[nodiscard]] bool ready() const noexcept { return record_ != nullptr && (record_->done() || record_->inherited()); }
   [[nodiscard]] bool valid() const noexcept { return record_ != nullptr; }
 
   /// Goes on with f when the task has ended, as future::then() does; `f` gets what get() gives. This copy stays as it is. A

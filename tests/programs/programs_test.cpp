@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Rules of behaviour 19 and 26 where they need a program of their own: each test runs one of cases/, and looks at how it
+// ended and what it said on stderr. What a program does is told at its top.
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "base/sanitizers.hpp"
+
+namespace {
+
+struct ending {
+  int status = -1000;  // of an exit, or minus the signal
+  std::string said;
+};
+
+// Runs a program to its end; one that takes two minutes hangs, and is killed.
+ending run(std::string const& name, std::string argument = {}) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return {};
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
+  std::string path = ERRAND_TEST_CASES + name;
+  char* arguments[] = {path.data(), argument.empty() ? nullptr : argument.data(), nullptr};
+  pid_t child = -1;
+  int const error = ::posix_spawn(&child, path.c_str(), &actions, nullptr, arguments, environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::close(ends[1]);
+  ending e;
+  if (error == 0) {
+    char some[512];
+    for (;;) {
+      pollfd readable{ends[0], POLLIN, 0};
+      if (::poll(&readable, 1, 120'000) == 0) ::kill(child, SIGKILL);
+      auto const got = ::read(ends[0], some, sizeof some);
+      if (got <= 0) break;
+      e.said.append(some, static_cast<std::size_t>(got));
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    e.status = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+  }
+  ::close(ends[0]);
+  return e;
+}
+
+// The parts in this order, with anything between.
+bool in_order(std::string const& text, std::vector<std::string> const& parts) {
+  std::size_t at = 0;
+  for (auto const& part : parts) {
+    at = text.find(part, at);
+    if (at == std::string::npos) return false;
+    at += part.size();
+  }
+  return true;
+}
+
+TEST(programs, rule_19_statics_use_errand_before_its_first_use_and_after_the_wait_at_the_end) {
+  auto const e = run("early_and_late_statics");
+  EXPECT_EQ(e.status, 4);
+  EXPECT_EQ(e.said,
+            "early built. late built. main's, while late stands. late destroyed. late detached. early destroyed. early "
+            "detached. ");
+}
+
+TEST(programs, rule_19_static_futures_and_pools_are_stopped_and_joined_after_main) {
+  auto const e = run("static_futures");
+  EXPECT_EQ(e.status, 5);
+  EXPECT_EQ(e.said, "stopped and joined.");
+}
+
+TEST(programs, rule_19_a_throw_out_of_main_waits_for_nobody) {
+  auto const e = run("throws_out_of_main");
+  EXPECT_EQ(e.status, -SIGABRT);
+  EXPECT_NE(e.said.find("out of main"), std::string::npos) << e.said;
+}
+
+TEST(programs, rule_19_a_main_thread_may_end_by_pthread_exit) {
+  auto const e = run("main_leaves_by_pthread_exit");
+  EXPECT_EQ(e.status, 7);
+  EXPECT_EQ(e.said, "finished.destroyed.");
+}
+
+TEST(programs, rule_19_exit_handlers_may_use_errand_whenever_they_were_registered) {
+  auto const e = run("exit_handlers");
+  EXPECT_EQ(e.status, 6);
+  EXPECT_TRUE(in_order(e.said, {"from main.", "from the earlier."})) << e.said;
+  EXPECT_NE(e.said.find("from the later."), std::string::npos) << e.said;
+}
+
+TEST(programs, rule_19_exit_inside_a_task_waits_for_the_others_and_not_for_itself) {
+  auto const e = run("exit_inside_a_task");
+  EXPECT_EQ(e.status, 8);
+  EXPECT_TRUE(in_order(e.said, {"finished."}) && in_order(e.said, {"in a destructor."})) << e.said;
+}
+
+TEST(programs, rule_19_quick_exit_and_Exit_wait_for_nobody) {
+  for (std::string const how : {"quick_exit", "_Exit", "quick_exit_in_task", "_Exit_in_task"}) {
+    auto const e = run("leaves_at_once", how);
+    EXPECT_EQ(e.status, 9) << how;
+    EXPECT_EQ(e.said, how.starts_with("quick") ? "quickly." : "") << how;
+  }
+}
+
+TEST(programs, rule_19_a_library_with_errand_inside_stays_loaded_once_it_has_threads) {
+  auto const e = run("opens_libraries", ERRAND_TEST_LIBRARY);
+  EXPECT_EQ(e.status, 0);
+  EXPECT_EQ(e.said, "stays loaded.the last one was finished.");
+}
+
+TEST(programs, rule_20_a_library_with_errand_inside_that_was_unloaded_leaves_no_fork_handler) {
+  EXPECT_EQ(run("opens_unused", ERRAND_TEST_LIBRARY).status, 3);
+}
+
+TEST(programs, signals_to_the_program_are_handled_by_its_own_threads) {
+  auto const e = run("signals");
+  EXPECT_EQ(e.status, 0);
+  EXPECT_EQ(e.said, "100 handled, 0 by others");
+}
+
+TEST(programs, rule_26_where_address_space_is_limited_slabs_of_stacks_shrink_before_anything_fails) {
+  if (errand::detail::sanitized_memory) GTEST_SKIP() << "the sanitizers take address space by the terabyte";
+  for (std::string const mebibytes : {"40", "100", "300", "1000"}) {
+    auto const e = run("limited_address_space", mebibytes);
+    EXPECT_EQ(e.status, 0) << mebibytes;
+    EXPECT_EQ(e.said, "a wait failed by std::bad_alloc, and only that one") << mebibytes;
+  }
+}
+
+}  // namespace
