@@ -6,6 +6,7 @@
 // place, chooses between serial, the pool and a pool of one's own.
 #pragma once
 
+#include <errand/detail/task_group.hpp>
 #include <errand/task.hpp>
 
 #include <iterator>

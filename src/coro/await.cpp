@@ -40,7 +40,7 @@ namespace {
 
 void wake_coroutine(waiter* w) noexcept {
   auto& c = static_cast<coroutine_waiter&>(*w);
-  make_ready(c, *c.home_);
+  make_ready(c, *c.home_, c.only_);
 }
 
 void resume_coroutine(runnable* r) noexcept {
@@ -70,6 +70,7 @@ bool suspend_until_done(coroutine_waiter& w, record& awaited, void* frame) noexc
   w.frame_ = frame;
   w.task_ = t.current;
   w.home_ = &t.as_worker->home();
+  w.only_ = t.as_worker->only();
   w.suspended_ = true;
   w.request_.awaited = &awaited;
   w.request_.self = t.current;

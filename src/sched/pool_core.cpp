@@ -4,6 +4,8 @@
 #include "base/check.hpp"
 #include "base/cpu_count.hpp"
 #include "fiber/overflow.hpp"
+#include "sched/affinity.hpp"
+#include "sched/blocking.hpp"
 #include "sched/exit.hpp"
 #include "sched/threads.hpp"
 #include "task/thread_state.hpp"
@@ -28,8 +30,9 @@ std::size_t describe_running_task(char* buffer, std::size_t size) noexcept {
 
 }  // namespace
 
-pool_core::pool_core(unsigned workers)
-    : size_{workers},
+pool_core::pool_core(unsigned workers, pool_setup setup)
+    : setup_{std::move(setup)},
+      size_{workers},
       most_searching_{std::clamp(workers / 2, 1U, std::max(1U, std::thread::hardware_concurrency()))},
       workers_{std::make_unique<worker[]>(workers)} {
   set_describe_running(&describe_running_task);
@@ -59,6 +62,31 @@ pool_core::~pool_core() {
   }
   close();
   for (auto& w : workers()) w.join();
+}
+
+unsigned pool_core::width() const noexcept { return size_ != 0 ? size_ : blocking_threads::of_process().most(); }
+
+std::string pool_core::thread_name(unsigned index) const {
+  constexpr std::size_t longest = 15;  // the system's limit
+  auto const number = "/" + std::to_string(index);
+  return setup_.name.substr(0, longest - number.size()) + number;
+}
+
+void pool_core::prepare_thread(unsigned index) noexcept {
+  if (setup_.pinned) bind_to_processor(index);
+  if (setup_.hook != nullptr) setup_.hook->started(index);
+}
+
+pool_statistics pool_core::statistics() noexcept {
+  std::lock_guard const held{sleep_guard_};  // whoever sleeps has done before all that he ever did
+  auto const asleep = static_cast<unsigned>(sleeping(idle_.load(std::memory_order_relaxed)));
+  std::uint64_t ended = 0;
+  std::uint64_t stolen = 0;
+  for (auto const& w : workers()) {
+    ended += w.ended();
+    stolen += w.stolen();
+  }
+  return {.workers = size_, .asleep = asleep, .started = started(), .ended = ended, .stolen = stolen};
 }
 
 bool pool_core::all_ended() noexcept {
@@ -112,6 +140,14 @@ worker& pool_core::take_sleeper() noexcept {
   return w;
 }
 
+void pool_core::take_sleeper(worker& w) noexcept {
+  worker** link = &sleepers_;
+  while (*link != &w) link = &(*link)->next_sleeper_;
+  *link = w.next_sleeper_;
+  w.asleep_ = false;
+  idle_.fetch_add(one_searching - one_sleeping, std::memory_order_seq_cst);  // (P2)
+}
+
 void pool_core::wake(worker& w) noexcept {
   auto* const word = &w.woken_;
   word->store(1, std::memory_order_release);  // (Z1) pairs with (Z1) in sleep(). The pool may be gone after this:
@@ -124,6 +160,21 @@ worker* pool_core::choose_sleeper() noexcept {
   return &take_sleeper();
 }
 
+worker* pool_core::choose(worker& w) noexcept {
+  // (P1) seq_cst: after the push. Either we see it asleep here or it sees its mail there, (P2).
+  if (sleeping(idle_.load(std::memory_order_seq_cst)) == 0) return nullptr;
+  std::lock_guard const held{sleep_guard_};
+  if (!w.asleep_) return nullptr;
+  take_sleeper(w);
+  return &w;
+}
+
+void pool_core::push_to_worker(runnable& r, std::uint32_t only) noexcept {
+  worker& w = workers_[only];
+  worker* const asleep = w.mail_->push(&r, 0, [&] { return choose(w); });
+  if (asleep != nullptr) wake(*asleep);
+}
+
 worker* pool_core::choose_napper() noexcept {
   std::lock_guard const held{sleep_guard_};
   if (napper_ == nullptr) return nullptr;
@@ -132,6 +183,7 @@ worker* pool_core::choose_napper() noexcept {
 }
 
 bool pool_core::nap_while_others_start(worker& w) noexcept {
+  if (setup_.pinned) return false;  // mail wakes those who sleep
   // A task that its starter does not run by itself after all waits this long at most for another worker.
   constexpr std::int64_t nap = 100'000;  // ns
   for (auto before = started();;) {
@@ -168,14 +220,10 @@ bool pool_core::sleep(worker& w, bool was_searching) noexcept {
     settling = closing_;
   }
   // (P2) counted first, then one more look: a push that did not see us is seen here.
-  if (has_work()) {
+  if (has_work() || w.has_mail()) {
     std::lock_guard const held{sleep_guard_};
     if (w.asleep_) {
-      worker** link = &sleepers_;
-      while (*link != &w) link = &(*link)->next_sleeper_;
-      *link = w.next_sleeper_;
-      w.asleep_ = false;
-      idle_.fetch_add(one_searching - one_sleeping, std::memory_order_seq_cst);  // (P2)
+      take_sleeper(w);
       return true;
     }
     // Somebody has just woken us: the word is set or about to be.
@@ -206,17 +254,30 @@ pool_core& default_pool() {
   return made != nullptr ? *made : make_default_pool();
 }
 
+pool_core& blocking_place() {
+  static pool_core& without_workers = *new pool_core{0};
+  return without_workers;
+}
+
 }  // namespace detail
 
-pool::pool(unsigned workers) {
-  if (workers > detail::most_workers)
-    throw std::invalid_argument{"errand::pool: " + std::to_string(workers) + " workers asked for, at most " +
+pool::pool(unsigned workers) : pool{{.workers = workers}} {}
+
+pool::pool(pool_options const& options) : pool{options, static_cast<detail::thread_hook*>(nullptr)} {}
+
+pool::pool(pool_options const& options, detail::thread_hook* hook) {
+  detail::pool_setup setup{.pinned = options.pinned, .hook = std::unique_ptr<detail::thread_hook>{hook}};
+  setup.name = options.name;
+  if (options.workers > detail::most_workers)
+    throw std::invalid_argument{"errand::pool: " + std::to_string(options.workers) + " workers asked for, at most " +
                                 std::to_string(detail::most_workers) + " allowed"};
-  core_ = new detail::pool_core{workers != 0 ? workers : detail::default_worker_count()};
+  core_ = new detail::pool_core{options.workers != 0 ? options.workers : detail::default_worker_count(), std::move(setup)};
 }
 
 pool::~pool() { delete core_; }
 
 unsigned pool::size() const noexcept { return core_->size(); }
+
+pool_statistics pool::statistics() const noexcept { return core_->statistics(); }
 
 }  // namespace errand

@@ -32,7 +32,7 @@ void yield() {
   check_stop();
   worker* const w = this_thread().as_worker;
   if (w == nullptr) return std::this_thread::yield();
-  if (w->work().seems_empty() && w->home().arrivals().seems_empty()) return;
+  if (w->work().seems_empty() && w->home().arrivals().seems_empty() && !w->has_mail()) return;
   fiber_waiter f;
   f.run = [](runnable* r) noexcept { worker::resume(static_cast<fiber_waiter&>(*r)); };
   f.reschedule = true;

@@ -2,6 +2,7 @@
 #include "sched/threads.hpp"
 
 #include "base/check.hpp"
+#include "sched/affinity.hpp"
 
 #include <array>
 #include <atomic>
@@ -47,7 +48,8 @@ std::thread start_thread(std::string const& name, std::function<void()> body) {
     sigset_t const& mask;
     ~restore() { pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
   } const after{before};
-  std::thread made{[name = name.substr(0, 15), body = std::move(body)] {
+  std::thread made{[name = name.substr(0, 15), body = std::move(body), unbind = bound_to_processor()] {
+    if (unbind) unbind_from_processor();
     pthread_setname_np(pthread_self(), name.c_str());
     body();
   }};

@@ -28,7 +28,11 @@ void worker::start(pool_core& home, unsigned index) {
   index_ = index;
   random_ = index * 2654435761U + 1;
   if (home.size() == 1) work_.set_alone();
-  thread_ = start_thread("errand/" + std::to_string(index), [this] { run_thread(); });
+  if (home.pinned()) {
+    only_ = index;
+    mail_ = std::make_unique<inbox>();
+  }
+  thread_ = start_thread(home.thread_name(index), [this] { run_thread(); });
 }
 
 void worker::hand_over() {
@@ -38,10 +42,11 @@ void worker::hand_over() {
   for (record const* r = t.current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr)
     if (r->home_ == home_) count_ended();
   thread_.detach();
-  thread_ = start_thread("errand/" + std::to_string(index_), [this] { run_thread(); });
+  thread_ = start_thread(home_->thread_name(index_), [this] { run_thread(); });
 }
 
 void worker::run_thread() noexcept {
+  home_->prepare_thread(index_);
   overflow_guard const guard;
   this_thread().as_worker = this;
   stack native;
@@ -58,7 +63,7 @@ void worker::loop(void* parked) noexcept {
   if (parked != nullptr) {
     auto& f = *static_cast<fiber_waiter*>(parked);
     if (f.reschedule) {
-      f.home->push_from_outside(f, 0);  // the last touch: another worker may have it already
+      give_way(f);
     } else if (!arm(f, *f.request)) {
       resume(f);
     }
@@ -82,6 +87,7 @@ void worker::leave_stack_to(fiber_waiter& parked) {
     parked.current = t.current;
     parked.resuming = t.resuming;
     parked.home = w.home_;
+    parked.only = w.only_;
     w.running_on_ = fresh;
     t.current = nullptr;
     t.resuming = nullptr;
@@ -113,6 +119,7 @@ runnable* worker::find_work() noexcept {
 
 runnable* worker::take_arrivals() noexcept {
   runnable* taken[inbox::most_taken];
+  if (mail_ != nullptr && mail_->take(inbox::one_by_one, taken) != 0) return taken[0];
   auto const count = home_->arrivals().take(home_->size(), taken);
   if (count == 0) return nullptr;
   if (count > 1) {
@@ -135,7 +142,10 @@ runnable* worker::steal_from_others() noexcept {
     for (std::size_t i = 0; i < all.size(); ++i) {
       auto& victim = all[(from + i) % all.size()];
       if (&victim == this) continue;
-      if (auto* const r = victim.work_.steal(lost); r != nullptr) return r;
+      if (auto* const r = victim.work_.steal(lost); r != nullptr) {
+        bump(stolen_);
+        return r;
+      }
     }
   }
   return nullptr;

@@ -7,7 +7,9 @@
 
 #include "fiber/stack.hpp"
 #include "sched/deque.hpp"
+#include "sched/inbox.hpp"
 
+#include <memory>
 #include <thread>
 
 namespace errand::detail {
@@ -31,6 +33,10 @@ class worker {
   [[nodiscard]] deque& work() noexcept { return work_; }
   [[nodiscard]] deque const& work() const noexcept { return work_; }
   [[nodiscard]] stack& running_stack() const noexcept { return *running_on_; }
+  /// Who may go on with what has begun on this worker: its number in a pinned pool, else any_worker.
+  [[nodiscard]] std::uint32_t only() const noexcept { return only_; }
+  /// Whether something lies ready that this worker alone may go on with.
+  [[nodiscard]] bool has_mail() const noexcept { return mail_ != nullptr && !mail_->seems_empty(); }
 
   /// Leaves the running stack to `parked` and runs the loop on a fresh one, which first completes the parking. Returns when
   /// somebody resumes it, perhaps on another worker. Throws std::bad_alloc if there is no stack to be had.
@@ -43,6 +49,7 @@ class worker {
   void count_ended() noexcept { bump(ended_); }
   [[nodiscard]] std::uint64_t started() const noexcept { return started_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t ended() const noexcept { return ended_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t stolen() const noexcept { return stolen_.load(std::memory_order_relaxed); }
 
   /// A task was begun in place although another lay above it: its entry stays in the deque, stale.
   void note_stale() noexcept { ++stale_; }
@@ -71,12 +78,15 @@ class worker {
   stack* native_ = nullptr;      // owner only: the thread's own stack, left at its start and returned to at its end
   stack_cache stacks_;
   unsigned index_ = 0;
+  std::uint32_t only_ = any_worker;
+  std::unique_ptr<inbox> mail_;  // in a pinned pool: parked fibers and suspended coroutines that are ready again
   std::uint32_t tick_ = 0;
   std::uint32_t random_ = 0;
   std::uint32_t stale_ = 0;
   std::uint32_t woken_in_vain_ = 0;  // in a row
   std::atomic<std::uint64_t> started_{0};
   std::atomic<std::uint64_t> ended_{0};
+  std::atomic<std::uint64_t> stolen_{0};
 
   // Sleeping; see README.md.
   alignas(128) std::atomic<std::uint32_t> woken_{0};  // (Z1) set by the waker, cleared by the sleeper before it is counted

@@ -22,7 +22,8 @@ struct coroutine_waiter : waiter, runnable {
   wait_request request_;
   void* frame_ = nullptr;
   record* task_ = nullptr;      // the task it is part of; null outside any
-  pool_core* home_ = nullptr;   // where it goes on
+  pool_core* home_ = nullptr;   // where it goes on,
+  std::uint32_t only_ = any_worker;  // and on which of its workers, in a pinned pool
   bool suspended_ = false;      // there is something to unhook
 };
 
@@ -239,11 +240,11 @@ inline constexpr bool is_task<task<T>> = true;
 
 /// A task whose body is a coroutine: either a task<T> given to async(), or what a coroutine function returns. `Make` is
 /// called on the pool and yields the task<T>; it lives, with its captures and arguments, as long as the coroutine.
-template <class T, class Make>
-struct coroutine_record final : result_record<T> {
+template <class Base, class T, class Make>
+struct coroutine_record final : result_record<T, Base> {
   template <class From>
   coroutine_record(std::source_location from, From&& make)
-      : result_record<T>{&act, sizeof(coroutine_record), from}, body_{std::forward<From>(make)} {
+      : result_record<T, Base>{&act, sizeof(coroutine_record), from}, body_{std::forward<From>(make)} {
     this->inplace_allowed_ = false;
   }
   ~coroutine_record() { drop_body(); }

@@ -23,9 +23,10 @@ template <class T>
 using stored = std::conditional_t<std::is_void_v<T>, unit,
                                   std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>>;
 
-template <class T>
-struct result_record : record {
-  result_record(act_function act, std::uint32_t size, std::source_location from) noexcept : record{act, size, from} {}
+/// `Base` is record, or a kind of record: a group's members carry links.
+template <class T, class Base = record>
+struct result_record : Base {
+  result_record(record::act_function act, std::uint32_t size, std::source_location from) noexcept : Base{act, size, from} {}
   ~result_record() { drop_value(); }
 
   void drop_value() noexcept {
@@ -61,8 +62,8 @@ struct result_record : record {
 };
 
 /// Calls `body` and keeps what comes of it: its value, its exception, or the fact that a stop ended it.
-template <class T, class Body>
-void run_into(result_record<T>& result, Body&& body) noexcept {
+template <class T, class Base, class Body>
+void run_into(result_record<T, Base>& result, Body&& body) noexcept {
   try {
     result.set_value_from(body);
   } catch (operation_cancelled const&) {
@@ -72,11 +73,11 @@ void run_into(result_record<T>& result, Body&& body) noexcept {
   }
 }
 
-template <class T, class F, class... Args>
-struct function_record final : result_record<T> {
+template <class Base, class T, class F, class... Args>
+struct function_record final : result_record<T, Base> {
   template <class Callable, class... From>
   function_record(std::source_location from, Callable&& function, From&&... args)
-      : result_record<T>{&act, sizeof(function_record), from},
+      : result_record<T, Base>{&act, sizeof(function_record), from},
         body_{std::forward<Callable>(function), std::tuple<Args...>(std::forward<From>(args)...)} {}
   ~function_record() { drop_body(); }
 
