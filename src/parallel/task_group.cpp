@@ -188,8 +188,10 @@ class group_record final : public anchor {
     complete_all(to_wake);
   }
 
-  // The record of a failed task is kept, with its handle: for its error, name and line.
+  // The record of a failed task is kept, with its handle: for its error, name and line. Not what it captured, which is still
+  // there if a deadline has stopped it unrun.
   void keep(group_member& m, std::exception_ptr error) noexcept {
+    m.act_(&m, record_verb::drop);
     m.error_ = std::move(error);
     std::lock_guard const held{guard_};
     failed_.push_back(&m);
