@@ -133,6 +133,10 @@ class task_group {
     detail::spawn(*group_, where, *r, carried);
   }
 
+  // What is wrong when the compiler points here:
+  template <class... Arguments>
+  void spawn(Arguments&&...) = delete;  // errand::task_group::spawn: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x).
+
   /// Waits until all tasks have ended, those included that are spawned meanwhile. Rethrows the first failure, then and each
   /// time after. Returns normally if there was none, also if request_stop() was called. A point of cancellation: a stop of
   /// the waiting task stops the group; when all have ended operation_cancelled is thrown. Throws deadlock in one of its own
