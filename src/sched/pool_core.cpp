@@ -34,7 +34,7 @@ pool_core::pool_core(unsigned workers, pool_setup setup)
     : setup_{std::move(setup)},
       size_{workers},
       most_searching_{std::clamp(workers / 2, 1U, std::max(1U, std::thread::hardware_concurrency()))},
-      workers_{std::make_unique<worker[]>(workers)} {
+      workers_{workers != 0 ? std::make_unique<worker[]>(workers) : nullptr} {
   set_describe_running(&describe_running_task);
   drain_at_exit();
   unsigned started = 0;
