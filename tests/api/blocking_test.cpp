@@ -4,15 +4,18 @@
 #include <gtest/gtest.h>
 #include <errand/group.hpp>
 
+#include <sys/wait.h>
+#include <unistd.h>
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <mutex>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/sanitizers.hpp"
 #include "support/counted.hpp"
 #include "support/sequencer.hpp"
 
@@ -260,6 +263,20 @@ TEST_F(blocking_death, a_limit_that_makes_no_sense_is_said_and_ignored) {
         std::exit(0);
       },
       testing::ExitedWithCode(0), "ERRAND_BLOCKING_THREADS=none is ignored: it must be a number from 1 to 4096");
+}
+
+TEST_F(blocking_death, rule_20_a_forked_child_has_blocking_threads_of_its_own) {
+  if (errand::detail::thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer lets no thread start after such a fork";
+  EXPECT_EXIT(
+      {
+        errand::async(errand::blocking, [] {}).get();  // its thread idles
+        pid_t const child = ::fork();
+        if (child == 0) ::_exit(errand::async(errand::blocking, [] { return 5; }).get());
+        int status = 0;
+        ::waitpid(child, &status, 0);
+        std::exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+      },
+      testing::ExitedWithCode(5), "");
 }
 
 }  // namespace
