@@ -3,9 +3,11 @@
 //
 // Many at once: map gathers f of every element in input order, for_each and for_each_index do without results. The
 // caller takes part. The first failure stops the rest, all that began are joined, then it is rethrown. One word, the
-// place, chooses between serial, the pool and a pool of one's own. when_all and when_any make one future of several.
+// place, chooses between serial, the pool and a pool of one's own. when_all and when_any make one future of several;
+// task_group is for tasks that are started one by one.
 #pragma once
 
+#include <errand/detail/task_group.hpp>
 #include <errand/detail/when.hpp>
 #include <errand/task.hpp>
 
@@ -102,7 +104,8 @@ class slots {
 
 /// f(i) for every i below count, in any order and in parallel. f is shared by all: it must allow being called from several
 /// threads. Iterations may wait (they park; others go on), but not for one another. The caller takes part and returns
-/// when all have ended. The first exception stops the rest and is rethrown. A point of cancellation.
+/// when all have ended. The first exception stops the rest and is rethrown. A point of cancellation. At `blocking` as many
+/// are under way as there may be blocking threads, and a caller that is itself on a pool's thread takes no part.
 template <detail::core_place Where, class F>
   requires std::is_invocable_v<F&, std::size_t>
 void for_each_index(Where&& where, std::size_t count, F&& f, std::source_location from = std::source_location::current()) {

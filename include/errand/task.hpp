@@ -2,7 +2,8 @@
 // module: sched
 //
 // Start here: async() begins a function in the background and returns its future, future::get() takes the result back.
-// Places say where it runs: the default pool (`threads`), the calling thread (`inplace`), a pool of one's own.
+// Places say where it runs: the default pool (`threads`), the calling thread (`inplace`), a thread that may block
+// (`blocking`), a pool of one's own.
 // this_task is what a running task may ask and do. Coroutines (task<T>) are waited for and started the same way.
 #pragma once
 
@@ -14,7 +15,26 @@
 namespace errand {
 namespace detail {
 struct place_access;
-}
+
+/// What a pool calls on each of its threads as it starts.
+struct thread_hook {
+  virtual ~thread_hook() = default;
+  virtual void started(unsigned number) noexcept = 0;
+};
+template <class F>
+struct thread_hook_of final : thread_hook {
+  template <class From>
+  explicit thread_hook_of(From&& from) : function{std::forward<From>(from)} {}
+  void started(unsigned number) noexcept override {
+    if constexpr (std::is_invocable_v<F&, unsigned>)
+      function(number);
+    else
+      function();
+  }
+  F function;
+};
+
+}  // namespace detail
 
 // ---- places ----------------------------------------------------------------------------------------------------------
 
@@ -31,6 +51,36 @@ struct inplace_t {
 };
 inline constexpr inplace_t inplace{};
 
+/// For work that blocks its thread (system calls, locks, libraries that wait): each task gets a thread to itself, from
+/// a stock that grows with the need. At most 256 (`ERRAND_BLOCKING_THREADS`) run at a time; more wait for their turn, so
+/// no more than that may wait for one another. A thread goes away when it was idle for ten seconds. Waits in such a task
+/// block its thread, and nothing is ever run in place there. If no thread at all can be started, the task fails with
+/// std::system_error.
+struct blocking_t {
+  explicit blocking_t() = default;
+};
+inline constexpr blocking_t blocking{};
+
+/// What a pool of one's own may be told, by name: `pool p{{.workers = 4, .name = "io"}}`.
+struct pool_options {
+  /// How many threads; as many as the default pool has for 0.
+  unsigned workers = 0;
+  /// Each thread is bound to a processor of its own (as far as there are enough), and a task or coroutine, once begun,
+  /// is continued by the thread that began it: thread_local, errno and a held std::mutex keep their meaning across waits.
+  bool pinned = false;
+  /// What the system calls the threads, with their number: "io/0". Cut to 15 characters.
+  std::string_view name = "errand";
+};
+
+/// What a pool has done so far. Exact while it is idle (`asleep == workers`); else each number was true a moment ago.
+struct pool_statistics {
+  unsigned workers;       // its threads
+  unsigned asleep;        // those that sleep because there is nothing to do
+  std::uint64_t started;  // tasks given to it
+  std::uint64_t ended;    // of those, how many have ended
+  std::uint64_t stolen;   // times a thread took work from another one
+};
+
 /// A pool of one's own. Tasks given to it run on its `workers` threads only.
 /// The destructor lets every task that was given to it end, then joins the threads; it must not run inside such a task.
 /// In the child of a fork() it starts as many threads anew with the first task given to it there.
@@ -39,14 +89,23 @@ class pool {
   /// `workers` threads, as many as the default pool has for 0. Throws std::system_error if a thread cannot be started,
   /// std::invalid_argument for more than 4096.
   explicit pool(unsigned workers = 0);
+  /// The same with options. `on_thread_start` is called, as on_thread_start(number) or on_thread_start(), on each of
+  /// its threads before the first task there, perhaps on several at a time; it must not throw. Throws std::bad_alloc.
+  explicit pool(pool_options const& options);
+  template <class F>
+    requires(std::is_invocable_v<std::decay_t<F>&, unsigned> || std::is_invocable_v<std::decay_t<F>&>)
+  pool(pool_options const& options, F&& on_thread_start)
+      : pool{options, new detail::thread_hook_of<std::decay_t<F>>{std::forward<F>(on_thread_start)}} {}
   pool(pool const&) = delete;
   pool& operator=(pool const&) = delete;
   ~pool();
   /// How many threads run its tasks.
   [[nodiscard]] unsigned size() const noexcept;
+  [[nodiscard]] pool_statistics statistics() const noexcept;
 
  private:
   friend struct detail::place_access;
+  pool(pool_options const& options, detail::thread_hook* hook);  // takes the hook over
   [[nodiscard]] detail::pool_core* core() const {
     // (G2) acquire: sees the pool as it was started anew; pairs with (G2) in start_anew().
     return born_in_.load(std::memory_order_acquire) == detail::process_generation ? core_.load(std::memory_order_relaxed)
@@ -62,14 +121,16 @@ class pool {
 /// Where work runs, when it is chosen at run time: made from any of the places above. Refers to a pool, owns nothing.
 class place {
  public:
-  constexpr place(threads_t) noexcept {}                            // NOLINT(google-explicit-constructor)
-  constexpr place(inplace_t) noexcept : inplace_{true} {}           // NOLINT(google-explicit-constructor)
-  constexpr place(pool& p) noexcept : pool_{&p} {}                  // NOLINT(google-explicit-constructor)
+  constexpr place(threads_t) noexcept {}                                // NOLINT(google-explicit-constructor)
+  constexpr place(inplace_t) noexcept : kind_{kind::here} {}            // NOLINT(google-explicit-constructor)
+  constexpr place(blocking_t) noexcept : kind_{kind::on_own_thread} {}  // NOLINT(google-explicit-constructor)
+  constexpr place(pool& p) noexcept : pool_{&p} {}                      // NOLINT(google-explicit-constructor)
 
  private:
   friend struct detail::place_access;
-  pool* pool_ = nullptr;
-  bool inplace_ = false;
+  enum class kind : std::uint8_t { on_pool, here, on_own_thread };
+  pool* pool_ = nullptr;  // on_pool: the default one if null
+  kind kind_ = kind::on_pool;
 };
 
 /// The options of async(), by name: `async({.timeout = 2s, .name = "fetch"}, f, args...)`.
@@ -97,6 +158,8 @@ inline constexpr bool is_place<threads_t> = true;
 template <>
 inline constexpr bool is_place<inplace_t> = true;
 template <>
+inline constexpr bool is_place<blocking_t> = true;
+template <>
 inline constexpr bool is_place<pool> = true;
 template <>
 inline constexpr bool is_place<place> = true;
@@ -107,14 +170,18 @@ concept any_place = is_place<std::remove_cvref_t<Where>>;
 template <class F>
 concept no_place = !any_place<F> && !std::is_same_v<std::remove_cvref_t<F>, how>;
 
-/// The pool that a place means; null for `inplace`.
+/// The pool that a place means, which for `blocking` is one without workers; null for `inplace`.
 struct place_access {
   static pool_core* core(threads_t) { return &default_pool(); }
   static pool_core* core(inplace_t) noexcept { return nullptr; }
+  static pool_core* core(blocking_t) { return &blocking_place(); }
   static pool_core* core(pool const& p) { return p.core(); }
   static pool_core* core(place const& p) {
-    return p.inplace_ ? nullptr : p.pool_ != nullptr ? p.pool_->core() : &default_pool();
+    if (is_default(p)) return &default_pool();
+    if (p.kind_ == place::kind::here) return nullptr;
+    return p.kind_ == place::kind::on_own_thread ? &blocking_place() : p.pool_->core();
   }
+  static bool is_default(place const& p) noexcept { return p.kind_ == place::kind::on_pool && p.pool_ == nullptr; }
 };
 
 /// The places that this header knows; the others bring their own async().
@@ -148,19 +215,19 @@ using started_t = typename started<F, Args...>::type;
 template <class F, class... Args>
 concept runs = (is_task<std::remove_cvref_t<F>> && sizeof...(Args) == 0) || startable<F, Args...>;
 
-/// The record of a task that calls f(args...), not yet given to anybody.
-template <class F, class... Args>
+/// The record of a task that calls f(args...), not yet given to anybody; with `Base` for a kind of record.
+template <class Base = record, class F, class... Args>
 auto* make_task_record(std::source_location from, F&& f, Args&&... args) {
   using T = started_t<F, Args...>;
   if constexpr (is_task<std::remove_cvref_t<F>>) {
     static_assert(!std::is_lvalue_reference_v<F>, "errand: a task<T> is started once: async(std::move(t))");
-    return make_record<coroutine_record<T, made_coroutine<T>>>(from, std::move(f));
+    return make_record<coroutine_record<Base, T, made_coroutine<T>>>(from, std::move(f));
   } else if constexpr (is_task<call_result_t<F, Args...>>) {
     using make = coroutine_function<std::decay_t<F>, std::decay_t<Args>...>;
-    return make_record<coroutine_record<T, make>>(from, std::forward<F>(f), std::forward<Args>(args)...);
+    return make_record<coroutine_record<Base, T, make>>(from, std::forward<F>(f), std::forward<Args>(args)...);
   } else {
-    return make_record<function_record<T, std::decay_t<F>, std::decay_t<Args>...>>(from, std::forward<F>(f),
-                                                                                  std::forward<Args>(args)...);
+    return make_record<function_record<Base, T, std::decay_t<F>, std::decay_t<Args>...>>(from, std::forward<F>(f),
+                                                                                        std::forward<Args>(args)...);
   }
 }
 
@@ -174,12 +241,17 @@ future<started_t<F, Args...>> start(pool_core* where, std::source_location from,
   return future_access::make<started_t<F, Args...>>(r);
 }
 
+/// What `how` says beside place and line.
+inline start_options carried_by(how const& options) {
+  auto const by_timeout = deadline_of(options.timeout);
+  auto const by_deadline = deadline_of(options.deadline);
+  return {by_timeout < by_deadline ? by_timeout : by_deadline, options.name, options.stop};
+}
+
 template <class F, class... Args>
 future<started_t<F, Args...>> start(how const& options, F&& f, Args&&... args) {
   auto* const where = place_access::core(options.on);
-  auto const by_timeout = deadline_of(options.timeout);
-  auto const by_deadline = deadline_of(options.deadline);
-  start_options const carried{by_timeout < by_deadline ? by_timeout : by_deadline, options.name, options.stop};
+  start_options const carried = carried_by(options);
   auto* r = make_task_record(options.from, std::forward<F>(f), std::forward<Args>(args)...);
   if (where != nullptr)
     start_on(*where, *r, carried);
@@ -235,7 +307,7 @@ auto async(F&& f, Args&&... args) {
   return detail::start(&detail::default_pool(), std::source_location{}, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
-/// The same at a place: `threads`, `inplace`, a pool.
+/// The same at a place: `threads`, `inplace`, `blocking`, a pool.
 template <detail::core_place Where, class F>
   requires detail::runs<F>
 auto async(Where&& where, F&& f, ERRAND_FROM) {
@@ -287,12 +359,14 @@ void async(Arguments&&...) = delete;  // errand::async: the function cannot be c
 
 /// `co_await resume_on(where)`: the coroutine, and with it the task it is part of, goes on at `threads` or in that pool from
 /// now on, also after later waits; at once, without suspending, if it is there. No point of cancellation. The pool must
-/// not have come to its end. Throws std::invalid_argument for a `place` that is `inplace`, std::logic_error in a coroutine
-/// that runs as part of no task of errand's.
+/// not have come to its end. Throws std::invalid_argument for a `place` that is `inplace` or `blocking`, std::logic_error in a
+/// coroutine that runs as part of no task of errand's.
 template <detail::core_place Where>
 detail::resume_on_awaiter resume_on(Where&& where) {
   static_assert(!std::is_same_v<std::remove_cvref_t<Where>, inplace_t>,
                 "errand: resume_on(inplace) names no thread to go on on; a coroutine stays where it is by itself");
+  static_assert(!std::is_same_v<std::remove_cvref_t<Where>, blocking_t>,
+                "errand: resume_on(blocking): there a coroutine cannot suspend; co_await async(blocking, f) is for what blocks");
   return detail::resume_on_awaiter{detail::place_access::core(where)};
 }
 
@@ -341,7 +415,7 @@ namespace detail {
 
 template <class Where>
 pool_core* place_of_link(Where&& where) {
-  static_assert(core_place<Where>, "errand: then(where, f): where is threads, a pool or a place");
+  static_assert(core_place<Where>, "errand: then(where, f): where is threads, blocking, a pool or a place");
   static_assert(!std::is_same_v<std::remove_cvref_t<Where>, inplace_t>,
                 "errand: then() never calls f inside then(), nor in the midst of another task's end: not inplace");
   pool_core* const core = place_access::core(where);

@@ -16,8 +16,9 @@ namespace errand::detail {
 namespace {
 
 void wake_coroutine(waiter* w) noexcept {
-  record& task = task_of(static_cast<coroutine_flow&>(*w));
-  make_ready(task, *task.home_);
+  auto& f = static_cast<coroutine_flow&>(*w);
+  record& task = task_of(f);
+  make_ready(task, *task.home_, f.only_);
 }
 
 void resume_coroutine(runnable* r) noexcept {
@@ -141,8 +142,14 @@ void move_to(pool_core& pool, void* frame) {
   if (left != nullptr) left->count_ended();  // time no pool waits for it
 }
 
-void throw_no_pool() {
-  throw std::invalid_argument{"errand::resume_on(): the place is inplace, which names no thread to go on on"};
+pool_core& pool_to_resume_on(pool_core* where) {
+  if (where == nullptr)
+    throw std::invalid_argument{"errand::resume_on(): the place is inplace, which names no thread to go on on"};
+  if (where->size() == 0)
+    throw std::invalid_argument{
+        "errand::resume_on(): the place is blocking, where a coroutine cannot suspend; async(blocking, ...) is for its calls "
+        "that block"};
+  return *where;
 }
 
 }  // namespace errand::detail

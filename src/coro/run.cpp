@@ -29,7 +29,11 @@ static void run_loop(record* task, void* frame) {
   this_thread().resuming = outer;
 }
 
-void run_coroutine(record& task, void* frame) { run_loop(&task, frame); }
+void run_coroutine(record& task, void* frame) {
+  worker const* const w = this_thread().as_worker;
+  flow_of(task).only_ = w != nullptr ? w->only() : any_worker;
+  run_loop(&task, frame);
+}
 
 void hand_on(void* from, void* next) {
   trampoline* const t = this_thread().resuming;
@@ -51,8 +55,8 @@ void end_here(record& task) noexcept {
   record* const before = std::exchange(this_thread().current, &task);
   task.act_(&task, record_verb::end);
   this_thread().current = before != &task ? before : nullptr;
+  if (task.inherited()) end_forked_child(task);
   bool const counted = task.home_ != nullptr;
-  if (counted && this_thread().as_worker == nullptr) end_forked_child(task);
   complete(task);  // the record may go with it
   if (counted) this_thread().as_worker->count_ended();
 }
@@ -63,10 +67,11 @@ void end_at_home(runnable* r) noexcept { end_here(static_cast<record&>(*r)); }
 
 void end_coroutine(record& task, void* frame) noexcept {
   flow_of(task).frame_ = frame;
+  if (task.inherited()) end_forked_child(task);
   if (task.home_ == nullptr || runs_on(*task.home_)) return end_here(task);
   // Somebody else's awaitable has resumed it on a thread that is not of its pool. It is counted there.
   task.run = &end_at_home;
-  make_ready(task, *task.home_);
+  make_ready(task, *task.home_, flow_of(task).only_);
 }
 
 }  // namespace errand::detail

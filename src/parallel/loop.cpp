@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // for_each_index, for_each and map: one shared count of indices, handed out in shrinking shares to as many runners as
-// there are workers. The caller is one of them. A runner whose iteration is about to wait gives back the rest of its share
+// there are workers. The caller is one of them, unless it is a worker and the iterations may block. A runner whose iteration is about to wait gives back the rest of its share
 // and starts another runner in its stead, so that iterations that wait do not hold up those that could go on.
 #include "base/lock.hpp"
 #include "sched/pool_core.hpp"
@@ -30,6 +30,7 @@ void fail_loop(shared_loop& loop, std::exception_ptr error) noexcept;
 // Lives on the caller's stack: the caller leaves only when every runner has ended.
 struct shared_loop {
   pool_core& where;
+  std::size_t width;  // how many runners work at a time
   void* context;
   void (*body)(void* context, std::size_t index);
   std::source_location from;
@@ -39,7 +40,7 @@ struct shared_loop {
   std::size_t count = 0;       // one past the last
   runner* shares = nullptr;    // runners that wait in an iteration, with the rest of their share to be had
   runner* to_join = nullptr;   // all but the caller
-  runner* callers = nullptr;   // the caller's own
+  runner* callers = nullptr;   // the caller's own, if it takes part
   bool failed = false;
   std::exception_ptr error{};  // the first; null if it was a stop
 };
@@ -48,7 +49,7 @@ struct shared_loop {
 // be thrown and knows its loop.
 class runner final : public result_record<void> {
  public:
-  explicit runner(shared_loop& loop) : result_record<void>{&act, sizeof(runner), loop.from}, loop_{loop} {
+  explicit runner(shared_loop& loop) : result_record<void>{&act, loop.from}, loop_{loop} {
     auto& rare = rare_fields_of(*this);
     rare.on_wait = [](void* self) noexcept { static_cast<runner*>(self)->before_wait(); };
     rare.on_wait_context = this;
@@ -100,7 +101,7 @@ class runner final : public result_record<void> {
     auto const left = loop_.count - loop_.next;
     if (left == 0) return false;
     // Guided self-scheduling (Polychronopoulos and Kuck, 1987): large shares first, single indices at the end.
-    auto const share = left / (8 * std::size_t{loop_.where.size()}) + 1;
+    auto const share = left / (8 * loop_.width) + 1;
     begin_ = loop_.next;
     end_ = loop_.next += share;
     return true;
@@ -179,7 +180,7 @@ void fail_loop(shared_loop& loop, std::exception_ptr error) noexcept {
     first = !std::exchange(loop.failed, true);
     if (first) {
       loop.error = std::move(error);
-      to_stop.push_back(loop.callers);
+      if (loop.callers != nullptr) to_stop.push_back(loop.callers);
       for (runner* r = loop.to_join; r != nullptr; r = r->next_to_join) to_stop.push_back(r);
       for (record* const r : to_stop) pin(*r);
     }
@@ -230,20 +231,26 @@ void join_all(shared_loop& loop) noexcept {
 
 void run_loop(pool_core* where, std::size_t count, void* context, void (*body)(void* context, std::size_t index),
               std::source_location from) {
-  if (where == nullptr || count == 1) {
+  // A worker must not be blocked: at `blocking` it runs no iteration by itself.
+  bool const takes_part = where == nullptr || where->size() != 0 || this_thread().as_worker == nullptr;
+  if (where == nullptr || (count == 1 && takes_part)) {
     for (std::size_t i = 0; i < count; ++i) body(context, i);
     return;
   }
   if (count == 0) return;
-  shared_loop loop{.where = *where, .context = context, .body = body, .from = from};
+  shared_loop loop{.where = *where, .width = where->width(), .context = context, .body = body, .from = from};
   loop.count = count;
-  loop.callers = make_record<runner>(loop);
-  // Begun before anybody else can fail: a failing runner stops this one too, and would else complete it as never begun.
-  loop.callers->state_.fetch_or(record_state::begun, std::memory_order_relaxed);
-  for (std::size_t others = std::min<std::size_t>(where->size(), count) - 1; others > 0; --others) start_another(loop);
-  start_in_place(*loop.callers);
+  auto others = std::min(loop.width, count);
+  if (takes_part) {
+    loop.callers = make_record<runner>(loop);
+    // Begun before anybody else can fail: a failing runner stops this one too, and would else complete it as never begun.
+    loop.callers->state_.fetch_or(record_state::begun, std::memory_order_relaxed);
+    --others;
+  }
+  for (; others > 0; --others) start_another(loop);
+  if (loop.callers != nullptr) start_in_place(*loop.callers);
   join_all(loop);
-  release_handle(*loop.callers);
+  if (loop.callers != nullptr) release_handle(*loop.callers);
   if (!loop.failed) return;
   if (loop.error) std::rethrow_exception(loop.error);
   throw operation_cancelled{};

@@ -29,7 +29,7 @@ struct chunk : process_job {
 class map_record final : public result_record<void>, public waiter {
  public:
   map_record(std::source_location from, process_map& map, std::size_t chunks)
-      : result_record<void>{&act, sizeof(map_record), from}, map_{map}, chunks_(chunks), under_way_{chunks} {
+      : result_record<void>{&act, from}, map_{map}, chunks_(chunks), under_way_{chunks} {
     wake = [](waiter* self) noexcept {
       auto& whole = static_cast<map_record&>(*self);
       whole.stop_all();

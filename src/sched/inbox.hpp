@@ -18,6 +18,7 @@ namespace errand::detail {
 class inbox {
  public:
   static constexpr std::size_t most_taken = 64;
+  static constexpr std::size_t one_by_one = SIZE_MAX;  // as the number of workers: no share is larger than one
 
   /// Appends one; anybody may. `tasks`: how many tasks are new to the pool by this (none for what is only made ready again).
   /// Returns what `and_then()` does, called before a worker can take it: as soon as one can, the pool may come to its end.

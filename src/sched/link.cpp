@@ -2,6 +2,7 @@
 //
 // The links of a chain, as then() makes them: tasks that come to their pool when another one has ended, or end with it. Who
 // owns what, and when: "Composites" in src/task/README.md.
+#include "sched/blocking.hpp"
 #include "sched/pool_core.hpp"
 #include "sched/run_task.hpp"
 #include "sched/wait.hpp"
@@ -16,9 +17,9 @@ namespace {
 
 // waiting for its input -> done, without f and without a worker. Result in place; may free the record.
 void end_link(record& r) noexcept {
-  pool_core& home = *r.home_;
+  pool_core* const home = r.home_;
   complete(r);
-  home.forgo();
+  if (home != nullptr) home->forgo();  // none at `blocking`
 }
 
 // waiting for its input -> waiting to be run, as any task of its pool. False if it was asked to stop meanwhile.
@@ -29,7 +30,12 @@ bool submit_link(record& r) noexcept {
     // (B1) release: whoever begins it from now on sees it as made, and its input's value.
   } while (!r.state_.compare_exchange_weak(s, (s & ~record_state::begun) | record_state::queued,
                                            std::memory_order_acq_rel, std::memory_order_relaxed));
-  make_ready(r, *r.home_);
+  if (r.home_ != nullptr) {
+    make_ready(r, *r.home_);
+  } else {
+    pause_of_settling const apart;  // if no thread can be started, what the task captured goes at once
+    blocking_threads::of_process().run(r);
+  }
   return true;
 }
 
@@ -60,18 +66,22 @@ void prepare_link(record& input, pool_core* where) {
   if (where == nullptr && home_of(input) == nullptr) static_cast<void>(default_pool());
 }
 
+// To which pool it belongs from now on, counted there; to none at `blocking`.
+static pool_core* expect_link(record& input, pool_core* where) noexcept {
+  if (where == nullptr) where = home_of(input);
+  if (where != nullptr && where->size() == 0) return nullptr;
+  if (where != nullptr && pool_core::expect_if_open(*where)) return where;
+  default_pool().expect();
+  return &default_pool();
+}
+
 void start_link(record& r, link& l, record& input, bool shared, pool_core* where) noexcept {
   l.wake = [](waiter* w) noexcept { settle(*w, &go_on); };
   l.self = &r;
   l.input = &input;
   l.input_shared = shared;
-  if (where == nullptr) where = home_of(input);
-  if (where == nullptr || !pool_core::expect_if_open(*where)) {
-    where = &default_pool();
-    where->expect();
-  }
   r.run = &run_queued_task;
-  r.home_ = where;
+  r.home_ = expect_link(input, where);
   r.inplace_allowed_ = false;
   r.passes_stop_on_ = true;
   adopt_child(r, this_thread().current);

@@ -5,6 +5,8 @@
 #include "base/cpu_count.hpp"
 #include "base/fork.hpp"
 #include "fiber/overflow.hpp"
+#include "sched/affinity.hpp"
+#include "sched/blocking.hpp"
 #include "sched/exit.hpp"
 #include "sched/threads.hpp"
 #include "task/thread_state.hpp"
@@ -33,10 +35,11 @@ constinit pool_core* open_pools = nullptr;
 
 }  // namespace
 
-pool_core::pool_core(unsigned workers)
-    : size_{workers},
+pool_core::pool_core(unsigned workers, pool_setup setup)
+    : setup_{std::move(setup)},
+      size_{workers},
       most_searching_{std::clamp(workers / 2, 1U, std::max(1U, std::thread::hardware_concurrency()))},
-      workers_{std::make_unique<worker[]>(workers)} {
+      workers_{workers != 0 ? std::make_unique<worker[]>(workers) : nullptr} {
   set_describe_running(&describe_running_task);
   drain_at_exit();
   unsigned started = 0;
@@ -104,6 +107,31 @@ void pool_core::forgo() noexcept {
   futex_wake(&settled_);
 }
 
+unsigned pool_core::width() const noexcept { return size_ != 0 ? size_ : blocking_threads::of_process().most(); }
+
+std::string pool_core::thread_name(unsigned index) const {
+  constexpr std::size_t longest = 15;  // the system's limit
+  auto const number = "/" + std::to_string(index);
+  return setup_.name.substr(0, longest - number.size()) + number;
+}
+
+void pool_core::prepare_thread(unsigned index) noexcept {
+  if (setup_.pinned) bind_to_processor(index);
+  if (setup_.hook != nullptr) setup_.hook->started(index);
+}
+
+pool_statistics pool_core::statistics() noexcept {
+  std::lock_guard const held{sleep_guard_};  // whoever sleeps has done before all that he ever did
+  auto const asleep = static_cast<unsigned>(sleeping(idle_.load(std::memory_order_relaxed)));
+  std::uint64_t ended = forgone_;
+  std::uint64_t stolen = 0;
+  for (auto const& w : workers()) {
+    ended += w.ended();
+    stolen += w.stolen();
+  }
+  return {.workers = size_, .asleep = asleep, .started = started(), .ended = ended, .stolen = stolen};
+}
+
 bool pool_core::all_ended() noexcept {
   std::lock_guard const held{sleep_guard_};
   // All sleep, and what they did they did before: their counters stand still and are visible by this lock.
@@ -155,6 +183,14 @@ worker& pool_core::take_sleeper() noexcept {
   return w;
 }
 
+void pool_core::take_sleeper(worker& w) noexcept {
+  worker** link = &sleepers_;
+  while (*link != &w) link = &(*link)->next_sleeper_;
+  *link = w.next_sleeper_;
+  w.asleep_ = false;
+  idle_.fetch_add(one_searching - one_sleeping, std::memory_order_seq_cst);  // (P2)
+}
+
 void pool_core::wake(worker& w) noexcept {
   auto* const word = &w.woken_;
   word->store(1, std::memory_order_release);  // (Z1) pairs with wait_until_woken(). The pool may be gone after this:
@@ -165,6 +201,21 @@ worker* pool_core::choose_sleeper() noexcept {
   std::lock_guard const held{sleep_guard_};
   if (sleepers_ == nullptr || searching(idle_.load(std::memory_order_relaxed)) != 0) return nullptr;
   return &take_sleeper();
+}
+
+worker* pool_core::choose(worker& w) noexcept {
+  // (P1) seq_cst: after the push. Either we see it asleep here or it sees its mail there, (P2).
+  if (sleeping(idle_.load(std::memory_order_seq_cst)) == 0) return nullptr;
+  std::lock_guard const held{sleep_guard_};
+  if (!w.asleep_) return nullptr;
+  take_sleeper(w);
+  return &w;
+}
+
+void pool_core::push_to_worker(runnable& r, std::uint32_t only) noexcept {
+  worker& w = workers_[only];
+  worker* const asleep = w.mail_->push(&r, 0, [&] { return choose(w); });
+  if (asleep != nullptr) wake(*asleep);
 }
 
 worker* pool_core::choose_napper() noexcept {
@@ -179,6 +230,7 @@ void pool_core::wait_until_woken(worker& w) noexcept {
 }
 
 bool pool_core::nap_while_others_start(worker& w) noexcept {
+  if (setup_.pinned) return false;  // mail wakes those who sleep
   // A task that its starter does not run by itself after all waits this long at most for another worker.
   constexpr std::int64_t nap = 100'000;  // ns
   for (auto before = started();;) {
@@ -222,14 +274,10 @@ bool pool_core::sleep(worker& w, bool was_searching) noexcept {
     settling = closing_;
   }
   // (P2) counted first, then one more look: a push that did not see us is seen here.
-  if (has_work()) {
+  if (has_work() || w.has_mail()) {
     std::lock_guard const held{sleep_guard_};
     if (w.asleep_) {
-      worker** link = &sleepers_;
-      while (*link != &w) link = &(*link)->next_sleeper_;
-      *link = w.next_sleeper_;
-      w.asleep_ = false;
-      idle_.fetch_add(one_searching - one_sleeping, std::memory_order_seq_cst);  // (P2)
+      take_sleeper(w);
       return true;
     }
     // Somebody has just woken us: the word is set or about to be.
@@ -260,8 +308,20 @@ pool_core& make_default_pool() {
   return *made;
 }
 
+constinit std::atomic<pool_core*> made_blocking_place{nullptr};
+
+// It has neither threads nor queues in use, so the child of a fork keeps it.
+pool_core& make_blocking_place() {
+  std::lock_guard const held{starting};
+  if (auto* const made = made_blocking_place.load(std::memory_order_relaxed); made != nullptr) return *made;
+  auto* const made = new pool_core{0};
+  made_blocking_place.store(made, std::memory_order_release);  // (G4) the place as made
+  return *made;
+}
+
 // The child of a fork makes pools of its own when it first uses them. What the forking thread was doing in the parent goes on
-// here as well if it is a foreign thread: a task that runs in place on it is the child's. A worker is none here.
+// here as well if it is a foreign thread: a task that runs in place on it is the child's. A worker is none here, nor a blocking
+// thread.
 [[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept {
   static_cast<void>(starting.break_open());
   static_cast<void>(open_pools_guard.break_open());
@@ -269,7 +329,7 @@ pool_core& make_default_pool() {
   if (auto* const left = made_default_pool.exchange(nullptr, std::memory_order_relaxed); left != nullptr)
     pool_core::leave_to_parent(*left);
   thread_state& t = this_thread();
-  if (t.as_worker != nullptr) t = {};
+  if (t.as_worker != nullptr || t.blocking) t = {};
   for (record* r = t.current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr) {
     r->born_in_ = process_generation;
     r->state_.fetch_and(~record_state::lock, std::memory_order_relaxed);
@@ -291,13 +351,25 @@ pool_core& default_pool() {
   return made != nullptr ? *made : make_default_pool();
 }
 
+pool_core& blocking_place() {
+  auto* const made = made_blocking_place.load(std::memory_order_acquire);  // (G4)
+  return made != nullptr ? *made : make_blocking_place();
+}
+
 }  // namespace detail
 
-pool::pool(unsigned workers) {
-  if (workers > detail::most_workers)
-    throw std::invalid_argument{"errand::pool: " + std::to_string(workers) + " workers asked for, at most " +
+pool::pool(unsigned workers) : pool{{.workers = workers}} {}
+
+pool::pool(pool_options const& options) : pool{options, static_cast<detail::thread_hook*>(nullptr)} {}
+
+pool::pool(pool_options const& options, detail::thread_hook* hook) {
+  detail::pool_setup setup{.pinned = options.pinned, .hook = std::shared_ptr<detail::thread_hook>{hook}};
+  setup.name = options.name;
+  if (options.workers > detail::most_workers)
+    throw std::invalid_argument{"errand::pool: " + std::to_string(options.workers) + " workers asked for, at most " +
                                 std::to_string(detail::most_workers) + " allowed"};
-  core_.store(new detail::pool_core{workers != 0 ? workers : detail::default_worker_count()}, std::memory_order_relaxed);
+  core_.store(new detail::pool_core{options.workers != 0 ? options.workers : detail::default_worker_count(), std::move(setup)},
+              std::memory_order_relaxed);
 }
 
 pool::~pool() {
@@ -315,11 +387,18 @@ detail::pool_core& pool::start_anew() const {
   std::lock_guard const held{detail::starting};
   detail::pool_core* const core = core_.load(std::memory_order_relaxed);
   if (born_in_.load(std::memory_order_relaxed) == detail::process_generation) return *core;
-  auto* const fresh = new detail::pool_core{core->size()};
+  auto* const fresh = new detail::pool_core{core->size(), core->setup()};
   detail::pool_core::leave_to_parent(*core);
   core_.store(fresh, std::memory_order_relaxed);
   born_in_.store(detail::process_generation, std::memory_order_release);  // (G2) the pool as made
   return *fresh;
+}
+
+pool_statistics pool::statistics() const noexcept {
+  // (G2) acquire, as in core(). But nothing is started here: in the child of a fork it is idle up to its first task.
+  if (born_in_.load(std::memory_order_acquire) == detail::process_generation)
+    return core_.load(std::memory_order_relaxed)->statistics();
+  return {.workers = size(), .asleep = size(), .started = 0, .ended = 0, .stolen = 0};
 }
 
 }  // namespace errand

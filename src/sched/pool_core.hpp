@@ -9,14 +9,28 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <thread>
+
+namespace errand {
+struct pool_statistics;
+}
 
 namespace errand::detail {
 
+struct thread_hook;
+
+/// What a pool's maker may choose beside its size.
+struct pool_setup {
+  bool pinned = false;
+  std::string name = "errand";
+  std::shared_ptr<thread_hook> hook{};  // shared with the pool that is started anew in the child of a fork
+};
+
 class pool_core {
  public:
-  /// Starts `workers` threads. Throws std::system_error.
-  explicit pool_core(unsigned workers);
+  /// Starts `workers` threads. Throws std::system_error. With none it is what stands behind `blocking`: start_on() looks.
+  explicit pool_core(unsigned workers, pool_setup setup = {});
   /// Lets everything that was given to it end, then joins the threads.
   ~pool_core();
   pool_core(pool_core const&) = delete;
@@ -29,6 +43,14 @@ class pool_core {
   [[nodiscard]] unsigned size() const noexcept { return size_; }
   [[nodiscard]] std::span<worker> workers() noexcept { return {workers_.get(), size_}; }
   [[nodiscard]] inbox& arrivals() noexcept { return inbox_; }
+  /// How many of its tasks, at most, are run at a time.
+  [[nodiscard]] unsigned width() const noexcept;
+  [[nodiscard]] pool_setup const& setup() const noexcept { return setup_; }
+  [[nodiscard]] bool pinned() const noexcept { return setup_.pinned; }
+  [[nodiscard]] std::string thread_name(unsigned index) const;
+  /// The first thing that each of its threads does.
+  void prepare_thread(unsigned index) noexcept;
+  [[nodiscard]] pool_statistics statistics() noexcept;
 
   /// From outside its workers: into the inbox, and wakes a worker if need be. `tasks` as for the inbox. The pool may be gone
   /// when this returns.
@@ -36,6 +58,8 @@ class pool_core {
     worker* const w = inbox_.push(&r, tasks, [this] { return whom_to_wake(false); });
     if (w != nullptr) wake(*w);
   }
+  /// From anywhere, for something that the worker `only` alone may go on with: into its mail.
+  void push_to_worker(runnable& r, std::uint32_t only) noexcept;
   /// By one of its workers, after it has pushed to its own deque. `lone`: nothing else lay there, so the worker may well
   /// be about to run it by itself; that does not wake one who naps.
   void notify(bool lone = false) noexcept {
@@ -85,14 +109,17 @@ class pool_core {
   }
   [[nodiscard]] worker* choose_sleeper() noexcept;
   [[nodiscard]] worker* choose_napper() noexcept;
+  [[nodiscard]] worker* choose(worker& w) noexcept;
   [[nodiscard]] std::uint64_t started() const noexcept;
   [[nodiscard]] bool close_if_all_ended() noexcept;
   [[nodiscard]] worker& take_sleeper() noexcept;  // under sleep_guard_, from a list that is not empty
+  void take_sleeper(worker& w) noexcept;          // likewise, this one, who stands in the list
   static void wake(worker& w) noexcept;
   static void wait_until_woken(worker& w) noexcept;
   [[nodiscard]] bool all_ended() noexcept;
   void close() noexcept;
 
+  pool_setup const setup_;
   unsigned size_;
   unsigned most_searching_;  // at a time
   std::unique_ptr<worker[]> workers_;

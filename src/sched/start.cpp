@@ -2,6 +2,7 @@
 //
 // Arrow one and two of a task's way: from async() into a deque or an inbox, and from there onto a worker.
 #include "base/check.hpp"
+#include "sched/blocking.hpp"
 #include "sched/pool_core.hpp"
 #include "sched/run_task.hpp"
 #include "sched/timers.hpp"
@@ -30,30 +31,12 @@ class record_deadline final : public armed_deadline {
   timer_entry entry_;
 };
 
-// Name, deadline and outer token. Meanwhile the record counts as begun, so that a stop by one of them leaves only its bit;
-// it takes effect at the end. False if the task was stopped so, unrun. The record is destroyed if this throws.
-bool apply(start_options const& options, record& r) {
-  try {
-    r.state_.fetch_or(record_state::begun, std::memory_order_relaxed);
-    auto& rare = rare_fields_of(r);
-    rare.name = options.name;
-    if (options.deadline != no_deadline) {
-      prepare_timers();
-      rare.deadline = std::make_unique<record_deadline>(r, options.deadline);
-    }
-    if (options.stop.stop_possible()) rare.outer_stop.emplace(options.stop, rare_fields::forward_stop{&r});
-  } catch (...) {
-    if (r.parent_ != nullptr) --r.parent_->unresolved_children_;
-    destroy(r);
-    throw;
-  }
-  // (B1) release: whoever begins or stops it from now on sees all of the above.
-  auto const before = r.state_.fetch_and(~record_state::begun, std::memory_order_acq_rel);
-  return (before & record_state::stop) == 0 || !stop_unbegun(r);
-}
-
 // Out of line, as are other rare paths below: inlined, their registers would be saved on the common path too.
-[[gnu::noinline]] void put_into_inbox(pool_core& pool, record& r) noexcept { pool.push_from_outside(r, 1); }
+[[gnu::noinline]] void put_into_inbox(pool_core& pool, record& r) noexcept {
+  if (pool.size() != 0) return pool.push_from_outside(r, 1);
+  r.home_ = nullptr;
+  blocking_threads::of_process().run(r);
+}
 
 void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
   auto* const w = t.as_worker;
@@ -78,6 +61,31 @@ void end_forked_child(record const& r) noexcept {
   fatal(describe(r) + " returned in the child of a fork that it made; there it may only exec or _exit");
 }
 
+void apply(start_options const& options, record& r) {
+  try {
+    r.state_.fetch_or(record_state::begun, std::memory_order_relaxed);
+    auto& rare = rare_fields_of(r);
+    rare.name = options.name;
+    if (options.deadline != no_deadline) {
+      prepare_timers();
+      rare.deadline = std::make_unique<record_deadline>(r, options.deadline);
+    }
+    if (options.stop.stop_possible()) rare.outer_stop.emplace(options.stop, rare_fields::forward_stop{&r});
+  } catch (...) {
+    if (r.parent_ != nullptr) --r.parent_->unresolved_children_;
+    destroy(r);
+    throw;
+  }
+}
+
+bool admit(record& r) noexcept {
+  // (B1) release: whoever begins or stops it from now on sees all that was put into it.
+  auto const before = r.state_.fetch_and(~record_state::begun, std::memory_order_acq_rel);
+  return (before & record_state::stop) == 0 || !stop_unbegun(r);
+}
+
+void give_to(pool_core& pool, record& r) noexcept { put_into(pool, r, this_thread()); }
+
 void start_on(pool_core& pool, record& r) noexcept {
   thread_state& t = this_thread();
   r.run = &run_queued_task;
@@ -91,13 +99,14 @@ void start_on(pool_core& pool, record& r, start_options const& options) {
   r.run = &run_queued_task;
   r.home_ = &pool;
   adopt_child(r, this_thread().current);
-  if (!apply(options, r)) return;
+  apply(options, r);
+  if (!admit(r)) return;
   r.state_.fetch_or(record_state::queued, std::memory_order_relaxed);
   put_into(pool, r, this_thread());
 }
 
-// Begun already: the task's whole course on the running stack, for a coroutine up to its first suspension.
-static void run_here(record& r, record* outer) noexcept {
+void run_here(record& r) noexcept {
+  record* const outer = this_thread().current;
   if (r.inplace_allowed_) {
     begin_nested(r);
   } else if (auto* const w = this_thread().as_worker; w != nullptr) {
@@ -117,16 +126,15 @@ static void run_here(record& r, record* outer) noexcept {
 }
 
 void start_in_place(record& r) noexcept {
-  record* const outer = this_thread().current;
-  adopt_child(r, outer);
+  adopt_child(r, this_thread().current);
   r.state_.fetch_or(record_state::begun, std::memory_order_relaxed);
-  run_here(r, outer);
+  run_here(r);
 }
 
 void start_in_place(record& r, start_options const& options) {
-  record* const outer = this_thread().current;
-  adopt_child(r, outer);
-  if (apply(options, r) && try_begin(r)) run_here(r, outer);
+  adopt_child(r, this_thread().current);
+  apply(options, r);
+  if (admit(r) && try_begin(r)) run_here(r);
 }
 
 bool drop_if_stale(runnable& x) noexcept {
@@ -148,25 +156,36 @@ static bool stopped_before_it_began(record const& r) noexcept {
   return (parents & (record_state::stop | record_state::done)) == record_state::stop;
 }
 
+// From begun up to its completion. False for a coroutine that goes on later: the record may be gone.
+static bool run_begun(record& r) noexcept {
+  if (stopped_before_it_began(r)) {
+    r.stopped_ = true;
+    drop_contents(r);
+    return true;
+  }
+  this_thread().current = &r;
+  bool const ended = run_body(r);
+  this_thread().current = nullptr;
+  return ended;
+}
+
 void run_queued_task(runnable* x) noexcept {
   auto& r = static_cast<record&>(*x);
   if (!try_begin(r, record_state::queued)) {
     static_cast<void>(drop_if_stale(r));
     return;
   }
-  bool ended = true;
-  if (stopped_before_it_began(r)) {
-    r.stopped_ = true;
-    drop_contents(r);
-  } else {
-    this_thread().current = &r;
-    ended = run_body(r);
-    this_thread().current = nullptr;
-  }
-  if (!ended) return;  // a coroutine that goes on later; the record may be gone
+  if (!run_begun(r)) return;
   require_worker(r, this_thread());
   complete(r);  // may go on on another thread
   this_thread().as_worker->count_ended();
+}
+
+void run_without_pool(record& r) noexcept {
+  if (!try_begin(r, record_state::queued)) return release_queue_reference(r);
+  if (!run_begun(r)) return;
+  if (r.inherited()) end_forked_child(r);
+  complete(r);
 }
 
 bool run_in_place(record& r) noexcept {

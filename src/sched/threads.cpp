@@ -3,6 +3,7 @@
 
 #include "base/check.hpp"
 #include "base/fork.hpp"
+#include "sched/affinity.hpp"
 
 #include <array>
 #include <atomic>
@@ -91,7 +92,8 @@ std::thread start_thread(std::string const& name, std::function<void()> body) {
     ~restore() { pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
   } const after{before};
   sigset_t const starters = mask_of_this_thread.known ? mask_of_this_thread.starters : before;
-  std::thread made{[name = name.substr(0, 15), body = std::move(body), starters] {
+  std::thread made{[name = name.substr(0, 15), body = std::move(body), starters, unbind = bound_to_processor()] {
+    if (unbind) unbind_from_processor();
     pthread_setname_np(pthread_self(), name.c_str());
     mask_of_this_thread = {true, current_mask(), starters};
     body();

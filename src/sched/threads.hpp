@@ -17,7 +17,7 @@ void before_first_thread(void (*hook)() noexcept) noexcept;
 /// static under which a thread will be started: a forked copy of the process would inherit it as it is at that moment.
 void run_first_thread_hooks() noexcept;
 
-/// Starts a thread. The name is cut to the system's 15 characters. Throws std::system_error.
+/// Starts a thread, which may run on any processor of the process. The name is cut to the system's 15 characters. Throws std::system_error.
 [[nodiscard]] std::thread start_thread(std::string const& name, std::function<void()> body);
 
 }  // namespace errand::detail

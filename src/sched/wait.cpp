@@ -27,7 +27,7 @@ void wake_thread(waiter* w) noexcept {
 
 void wake_fiber(waiter* w) noexcept {
   auto& f = static_cast<fiber_waiter&>(*w);
-  make_ready(f, *f.home);
+  make_ready(f, *f.home, f.only);
 }
 
 // A thread that has just started work looks for its end a little while before it goes to sleep: less than the sleep costs.
@@ -120,7 +120,8 @@ void block(wait_request& q) {
     sleep_thread(q);
 }
 
-void make_ready(runnable& r, pool_core& home) noexcept {
+void make_ready(runnable& r, pool_core& home, std::uint32_t only) noexcept {
+  if (only != any_worker) return home.push_to_worker(r, only);
   if (auto* const w = this_thread().as_worker; w != nullptr && &w->home() == &home)
     return home.notify(w->work().push(&r));
   home.push_from_outside(r, 0);

@@ -20,7 +20,8 @@ struct fiber_waiter : waiter, runnable {
   stack* parked_on = nullptr;
   record* current = nullptr;  // what ran there
   trampoline* resuming = nullptr;
-  pool_core* home = nullptr;  // whose workers may continue it
+  pool_core* home = nullptr;        // whose workers may continue it,
+  std::uint32_t only = any_worker;  // and which of them, in a pinned pool
 };
 
 /// False if there is nothing to wait for any more: the caller goes on by itself, after disarm(). True: somebody has woken
@@ -32,8 +33,8 @@ void disarm(waiter& w, wait_request& q) noexcept;
 void block(wait_request& q);
 
 /// Makes a parked fiber, a suspended coroutine ready: onto the deque of the calling worker if it is one of that pool's, else
-/// into the pool's inbox.
-void make_ready(runnable& r, pool_core& home) noexcept;
+/// into the pool's inbox. In a pinned pool, to the worker that it names.
+void make_ready(runnable& r, pool_core& home, std::uint32_t only = any_worker) noexcept;
 
 /// The task that a wait on the calling thread may be ended with, by a stop: none outside tasks and while an exception unwinds.
 [[nodiscard]] record* cancellable_task();

@@ -29,7 +29,11 @@ void worker::start(pool_core& home, unsigned index) {
   index_ = index;
   random_ = index * 2654435761U + 1;
   if (home.size() == 1) work_.set_alone();
-  thread_ = start_thread("errand/" + std::to_string(index), [this] { run_thread(); });
+  if (home.pinned()) {
+    only_ = index;
+    mail_ = std::make_unique<inbox>();
+  }
+  thread_ = start_thread(home.thread_name(index), [this] { run_thread(); });
 }
 
 void worker::hand_over() {
@@ -39,7 +43,7 @@ void worker::hand_over() {
   for (record const* r = t.current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr)
     if (r->home_ == home_) count_ended();
   thread_.detach();
-  thread_ = start_thread("errand/" + std::to_string(index_), [this] { run_thread(); });
+  thread_ = start_thread(home_->thread_name(index_), [this] { run_thread(); });
 }
 
 // The first thing after every switch: before it, somebody might have gone on with a stack that was still being left.
@@ -59,11 +63,13 @@ inline void worker::complete_parking(void* left) noexcept {
 }
 
 inline void worker::make_parked_ready(fiber_waiter& f) noexcept {
+  if (mail_ != nullptr) return mail_->push(&f, 0, [] {});  // ours alone, and we are awake
   work_.push(&f);   // the last touch: another worker may have it already
   home_->notify();  // not as a lone push: we do not go on with it
 }
 
 void worker::run_thread() noexcept {
+  home_->prepare_thread(index_);
   overflow_guard const guard;
   this_thread().as_worker = this;
   stack native;
@@ -112,6 +118,7 @@ void worker::keep_a_spare_loop() {
     parked.current = here.current;
     parked.resuming = here.resuming;
     parked.home = w.home_;
+    parked.only = w.only_;
     w.running_on_ = to;
     here.current = nullptr;
     here.resuming = nullptr;
@@ -189,6 +196,20 @@ runnable* worker::find_work() noexcept {
 }
 
 runnable* worker::take_arrivals() noexcept {
+  // The mail first, but not always: those who yield make more of it all the time.
+  bool const mail_first = tick_ % fairness != 0;
+  if (mail_first)
+    if (auto* const r = take_mail(); r != nullptr) return r;
+  if (auto* const r = take_from_inbox(); r != nullptr) return r;
+  return mail_first ? nullptr : take_mail();
+}
+
+runnable* worker::take_mail() noexcept {
+  runnable* taken[inbox::most_taken];
+  return mail_ != nullptr && mail_->take(inbox::one_by_one, taken) != 0 ? taken[0] : nullptr;
+}
+
+runnable* worker::take_from_inbox() noexcept {
   runnable* taken[inbox::most_taken];
   auto const count = home_->arrivals().take(home_->size(), taken);
   if (count == 0) return nullptr;
@@ -209,8 +230,11 @@ std::uint32_t worker::random() noexcept {
 runnable* worker::steal_from_one() noexcept {
   auto const all = home_->workers();
   auto& victim = all[random() % all.size()];
+  if (&victim == this) return nullptr;
   bool lost = false;
-  return &victim != this ? victim.work_.steal(lost) : nullptr;
+  auto* const r = victim.work_.steal(lost);
+  if (r != nullptr) bump(stolen_);
+  return r;
 }
 
 runnable* worker::steal_from_others() noexcept {
@@ -222,7 +246,10 @@ runnable* worker::steal_from_others() noexcept {
     for (std::size_t i = 0; i < all.size(); ++i) {
       auto& victim = all[(from + i) % all.size()];
       if (&victim == this) continue;
-      if (auto* const r = victim.work_.steal(lost); r != nullptr) return r;
+      if (auto* const r = victim.work_.steal(lost); r != nullptr) {
+        bump(stolen_);
+        return r;
+      }
     }
   }
   return nullptr;

@@ -8,7 +8,9 @@
 
 #include "fiber/stack.hpp"
 #include "sched/deque.hpp"
+#include "sched/inbox.hpp"
 
+#include <memory>
 #include <thread>
 
 namespace errand::detail {
@@ -33,6 +35,10 @@ class worker {
   [[nodiscard]] deque& work() noexcept { return work_; }
   [[nodiscard]] deque const& work() const noexcept { return work_; }
   [[nodiscard]] stack& running_stack() const noexcept { return *running_on_; }
+  /// Who may go on with what has begun on this worker: its number in a pinned pool, else any_worker.
+  [[nodiscard]] std::uint32_t only() const noexcept { return only_; }
+  /// Whether something lies ready that this worker alone may go on with.
+  [[nodiscard]] bool has_mail() const noexcept { return mail_ != nullptr && !mail_->seems_empty(); }
 
   /// Leaves the running stack to `parked`, and the thread to whatever is next. Returns when somebody resumes it, perhaps on
   /// another worker. Throws std::bad_alloc if there is no stack to be had.
@@ -45,6 +51,7 @@ class worker {
   void count_ended() noexcept { bump(ended_); }
   [[nodiscard]] std::uint64_t started() const noexcept { return started_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t ended() const noexcept { return ended_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t stolen() const noexcept { return stolen_.load(std::memory_order_relaxed); }
 
   /// A task was begun in place although another lay above it: its entry stays in the deque, stale.
   void note_stale() noexcept { ++stale_; }
@@ -67,6 +74,8 @@ class worker {
   [[nodiscard]] runnable* next_in_turn() noexcept;
   [[nodiscard]] runnable* find_work() noexcept;
   [[nodiscard]] runnable* take_arrivals() noexcept;
+  [[nodiscard]] runnable* take_mail() noexcept;
+  [[nodiscard]] runnable* take_from_inbox() noexcept;
   [[nodiscard]] runnable* steal_from_one() noexcept;
   [[nodiscard]] runnable* steal_from_others() noexcept;
   [[nodiscard]] std::uint32_t random() noexcept;
@@ -86,12 +95,15 @@ class worker {
   runnable* next_ = nullptr;    // taken already, for the loop that is switched to
   stack_cache stacks_;
   unsigned index_ = 0;
+  std::uint32_t only_ = any_worker;
+  std::unique_ptr<inbox> mail_;  // in a pinned pool: parked fibers and suspended coroutines that are ready again
   std::uint32_t tick_ = 0;
   std::uint32_t random_ = 0;
   std::uint32_t stale_ = 0;
   std::uint32_t woken_in_vain_ = 0;  // in a row
   std::atomic<std::uint64_t> started_{0};
   std::atomic<std::uint64_t> ended_{0};
+  std::atomic<std::uint64_t> stolen_{0};
 
   // Sleeping; see README.md.
   alignas(128) std::atomic<std::uint32_t> woken_{0};  // (Z1) set by the waker, cleared by the sleeper before it is counted

@@ -2,6 +2,7 @@
 #include <errand/detail/record.hpp>
 
 #include "base/recycler.hpp"
+#include "task/anchor.hpp"
 #include "task/detached.hpp"
 #include "task/rare_fields.hpp"
 #include "task/settle.hpp"
@@ -129,7 +130,9 @@ void complete(record& r) noexcept {
     before = r.state_.load(std::memory_order_relaxed);
   }
   // Last touch, unless the record is our own: of a detached task the handle is inherited by the task itself.
-  if ((after & record_state::detached) != 0) {
+  if ((after & (record_state::detached | record_state::member)) != 0) {
+    // A group's member has no waiters, and no share of its parent: the group counts it.
+    if ((after & record_state::member) != 0) return static_cast<anchor*>(parent)->member_ended(r);
     if (is_settling())
       release_detached_elsewhere(r);
     else

@@ -22,7 +22,7 @@ std::atomic<int> records_alive{0};
 std::atomic<int> bodies_run{0};
 
 struct test_record final : result_record<void> {
-  test_record() : result_record<void>{&act, sizeof(test_record), std::source_location::current()} { ++records_alive; }
+  test_record() : result_record<void>{&act, std::source_location::current()} { ++records_alive; }
   ~test_record() { --records_alive; }
 
   static bool act(record* base, record_verb verb) noexcept {

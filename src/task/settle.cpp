@@ -54,6 +54,15 @@ void settle_apart(waiter& w, void (*apart)(waiter* w) noexcept) noexcept {
   this_thread().settling->append_apart(w);
 }
 
+pause_of_settling::pause_of_settling() noexcept
+    : settling_{std::exchange(this_thread().settling, nullptr)}, told_{std::exchange(this_thread().told, nullptr)} {}
+
+pause_of_settling::~pause_of_settling() {
+  thread_state& t = this_thread();  // perhaps another one
+  t.settling = settling_;
+  t.told = told_;
+}
+
 bool is_settling() noexcept { return this_thread().settling != nullptr; }
 
 }  // namespace errand::detail

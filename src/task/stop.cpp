@@ -77,8 +77,8 @@ void stop_record(record& r, bool by_deadline) noexcept {
     // (S1) seq_cst: the bit before interrupt()'s look at who waits; pairs with (S1) in arm_interrupt().
   } while (!r.state_.compare_exchange_weak(before, before | bits, std::memory_order_seq_cst, std::memory_order_relaxed));
 
-  // The timekeeper must not run what a detached task captured: a worker will find the stop bit.
-  bool const leave_to_worker = by_deadline && (before & record_state::detached) != 0;
+  // The timekeeper must not destroy what a task captured that holds itself: a worker will find the stop bit.
+  bool const leave_to_worker = by_deadline && (before & (record_state::detached | record_state::member)) != 0;
   if (leave_to_worker || !stop_unbegun(r)) tell_all(r);
 }
 

@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/counted.hpp"
@@ -467,6 +468,33 @@ TEST(composites, rule_12_with_a_place_given_it_runs_there) {
   EXPECT_EQ(errand::async(one, [] {}).then(where, [] { return errand_test::thread_number(); }).get(), thread);
   auto first = errand::async(one, [] {});
   EXPECT_THROW(static_cast<void>(first.then(errand::place{errand::inplace}, [] {})), std::invalid_argument);
+}
+
+TEST(composites, rule_12_at_blocking_it_runs_on_a_thread_that_no_pool_has) {
+  errand::pool one{1};
+  auto const pools = errand::async(one, errand_test::thread_number).get();
+  auto const blocks = [] { return std::pair{errand_test::thread_number(), errand::this_task::name().empty()}; };
+  EXPECT_NE(errand::async(one, [] {}).then(errand::blocking, blocks).get().first, pools);
+  EXPECT_NE(errand::async(one, [] {}).then(errand::place{errand::blocking}, blocks).get().first, pools);
+  flag let_go;
+  auto chain = errand::async(one, [&] { let_go.wait_yielding(); })
+                   .then(errand::blocking, [] { return 1; })
+                   .then(errand::blocking, [](int n) -> errand::task<int> { co_return n + 1; })
+                   .then([](int n) { return n + 1; });
+  let_go.raise();
+  EXPECT_EQ(chain.get(), 3);
+}
+
+TEST(composites, rule_12_a_link_at_blocking_is_passed_by_stopped_and_dropped_like_any_other) {
+  auto fails = errand::async([]() -> int { throw std::runtime_error("first"); });
+  EXPECT_THROW(fails.then(errand::blocking, [](int n) { return n; }).get(), std::runtime_error);
+  auto waits = errand::async([] { errand::this_task::sleep_for(24h); }).then(errand::blocking, [] {});
+  waits.request_stop();
+  EXPECT_THROW(waits.get(), errand::operation_cancelled);
+  { auto dropped = errand::async([] { errand::this_task::sleep_for(24h); }).then(errand::blocking, [] {}); }
+  auto ready = errand::async(errand::blocking, [] { return 1; });
+  ready.wait();
+  EXPECT_EQ(ready.then(errand::blocking, [](int n) { return n + 1; }).get(), 2);
 }
 
 TEST(composites, rule_12_where_the_first_one_ran_on_no_pool_or_on_one_that_is_gone_it_runs_on_the_default_pool) {

@@ -150,6 +150,7 @@ TEST(places, rule_15_resume_on_a_place_that_is_no_pool_throws) {
     co_return 1;
   };
   EXPECT_THROW(static_cast<void>(errand::async(body, errand::place{errand::inplace}).get()), std::invalid_argument);
+  EXPECT_THROW(static_cast<void>(errand::async(body, errand::place{errand::blocking}).get()), std::invalid_argument);
   EXPECT_EQ(errand::async(body, errand::place{errand::threads}).get(), 1);
 }
 

@@ -5,6 +5,7 @@
 #include <errand/group.hpp>
 #include <errand/task.hpp>
 
+#include <pthread.h>
 #include <sys/types.h>
 #include <unistd.h>
 #include <atomic>
@@ -222,6 +223,46 @@ TEST_F(fork_rules, rule_20_a_pool_made_by_the_parent_starts_its_threads_anew_in_
   EXPECT_EQ(errand::async(mine, twice, 1).get(), 2);
 }
 
+TEST_F(fork_rules, rule_20_and_with_the_options_it_was_made_with) {
+  std::atomic<int> hooked{0};
+  errand::pool mine{{.workers = 2, .pinned = true, .name = "mine"}, [&] { ++hooked; }};
+  errand::async(mine, [] {}).get();
+  EXPECT_EQ(in_child([&] {
+              hooked = 0;
+              require(mine.statistics().asleep == 2 && mine.statistics().started == 0, "idle up to its first task");
+              char name[16] = {};
+              errand::async(mine, [&] { pthread_getname_np(pthread_self(), name, sizeof name); }).get();
+              require(std::string{name}.starts_with("mine/"), "named");
+              require(hooked >= 1, "with its function called on each thread");
+              require(mine.statistics().started == 1, "counted anew");
+            }),
+            0);
+}
+
+TEST_F(fork_rules, rule_20_a_group_of_the_parents_is_refused_and_dropped_without_waiting) {
+  flag let_go;
+  std::optional<errand::task_group> g{std::in_place};
+  g->spawn([&] { let_go.wait_yielding(); });
+  EXPECT_EQ(in_child([&] {
+              auto const refused = [](auto call) {
+                try {
+                  call();
+                } catch (std::logic_error const&) {
+                  return true;
+                }
+                return false;
+              };
+              require(refused([&] { g->spawn([] {}); }), "spawn");
+              require(refused([&] { g->wait(); }), "wait");
+              require(refused([&] { static_cast<void>(g->errors()); }), "errors");
+              g->request_stop();
+              g.reset();
+            }),
+            0);
+  let_go.raise();
+  EXPECT_NO_THROW(g->wait());
+}
+
 TEST_F(fork_rules, rule_20_a_pool_made_by_the_parent_ends_in_the_child_used_there_or_not) {
   std::optional<errand::pool> used{2U};
   std::optional<errand::pool> unused{2U};
@@ -363,6 +404,21 @@ TEST_F(fork_rules, rule_20_a_task_that_returns_in_the_child_of_its_fork_ends_it_
       [](auto in_pipe) { return errand::async({.name = "forker"}, [=] { return in_pipe(::fork()); }).get(); }, status);
   EXPECT_EQ(status, -SIGABRT);
   EXPECT_NE(text.find("task \"forker\""), std::string::npos) << text;
+  EXPECT_NE(text.find("may only exec or _exit"), std::string::npos) << text;
+}
+
+TEST_F(fork_rules, rule_20_so_does_one_at_blocking) {
+  int status = 0;
+  auto text = said_by_child_of(
+      [](auto in_pipe) { return errand::async(errand::blocking, [=] { return in_pipe(::fork()); }).get(); }, status);
+  EXPECT_EQ(status, -SIGABRT);
+  EXPECT_NE(text.find("may only exec or _exit"), std::string::npos) << text;
+  text = said_by_child_of(
+      [](auto in_pipe) {
+        return errand::async(errand::blocking, [in_pipe]() -> errand::task<pid_t> { co_return in_pipe(::fork()); }).get();
+      },
+      status);
+  EXPECT_EQ(status, -SIGABRT);
   EXPECT_NE(text.find("may only exec or _exit"), std::string::npos) << text;
 }
 

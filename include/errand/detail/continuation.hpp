@@ -123,14 +123,14 @@ template <class Body>
 struct continued {
   using result = decltype(std::declval<Body&>()(std::declval<record&>()));
   using value = result;
-  using record_type = function_record<value, Body>;
+  using record_type = function_record<record, value, Body>;
 };
 template <class Body>
   requires is_task<decltype(std::declval<Body&>()(std::declval<record&>()))>
 struct continued<Body> {
   using result = decltype(std::declval<Body&>()(std::declval<record&>()));
   using value = typename result::value_type;
-  using record_type = coroutine_record<value, Body>;
+  using record_type = coroutine_record<record, value, Body>;
 };
 
 /// then(): `take` gives up the caller's handle, or its share, once nothing can fail any more.

@@ -24,6 +24,7 @@ struct coroutine_flow : waiter {
   // (A1) release: the last touch by whoever has suspended it; what goes on acquires it before the flow may wait again.
   std::atomic<bool> armed_{false};
   bool interruptible_ = false;  // own flow: a stop shall end the wait
+  std::uint32_t only_ = any_worker;  // own flow, when it is resumed: which worker alone may go on with it, in a pinned pool
   void* frame_ = nullptr;       // own flow, before it suspends or ends: the coroutine that did; who resumes it reads it
 };
 
@@ -48,7 +49,8 @@ void check_cancelled();
 [[nodiscard]] bool runs_on(pool_core const& pool) noexcept;
 /// The running coroutine, and with it its task, goes on in that pool from now on. Throws std::logic_error.
 void move_to(pool_core& pool, void* frame);
-[[noreturn]] void throw_no_pool();
+/// The pool, if it is one. Throws std::invalid_argument for `inplace` and `blocking`.
+[[nodiscard]] pool_core& pool_to_resume_on(pool_core* where);
 
 /// A task's root coroutine has ended: takes its result, and with it the task's.
 void end_coroutine(record& task, void* frame) noexcept;
@@ -132,15 +134,13 @@ class [[nodiscard("sleep_for() and sleep_until() of a coroutine do nothing unles
 
 class [[nodiscard("resume_on() does nothing unless it is co_awaited")]] resume_on_awaiter {
  public:
-  explicit resume_on_awaiter(pool_core* to) : to_{to} {
-    if (to == nullptr) throw_no_pool();
-  }
-  bool await_ready() const noexcept { return runs_on(*to_); }
-  void await_suspend(std::coroutine_handle<> h) const { move_to(*to_, h.address()); }  // nothing of ours is touched any more
+  explicit resume_on_awaiter(pool_core* where) : to_{pool_to_resume_on(where)} {}
+  bool await_ready() const noexcept { return runs_on(to_); }
+  void await_suspend(std::coroutine_handle<> h) const { move_to(to_, h.address()); }  // nothing of ours is touched any more
   void await_resume() const noexcept {}
 
  private:
-  pool_core* to_;
+  pool_core& to_;
 };
 
 /// Where a coroutine keeps what it returned or threw until its awaiter, or its task's record, takes it.
@@ -373,16 +373,18 @@ struct room_before<0> {};
 
 /// A task whose body is a coroutine. `Make` is called on the pool and yields the task<T>. The library finds the flow from
 /// the record and the record from the flow by their places in the block: one right behind the other.
-template <class T, class Make>
+template <class Base, class T, class Make>
 struct coroutine_record
-    : room_before<(alignof(result_record<T>) > sizeof(coroutine_flow) ? alignof(result_record<T>) - sizeof(coroutine_flow) : 0)>,
+    : room_before<(alignof(result_record<T, Base>) > sizeof(coroutine_flow)
+                       ? alignof(result_record<T, Base>) - sizeof(coroutine_flow)
+                       : 0)>,
       coroutine_flow,
-      result_record<T> {
+      result_record<T, Base> {
   static constexpr bool packed = true;  // its memory comes from allocate_frame()
 
   template <class... From>
   explicit coroutine_record(std::source_location from, From&&... make)
-      : result_record<T>{&act, sizeof(coroutine_record), from}, body_(std::forward<From>(make)...) {
+      : result_record<T, Base>{&act, from}, body_(std::forward<From>(make)...) {
     this->inplace_allowed_ = false;
   }
   ~coroutine_record() { drop_body(); }

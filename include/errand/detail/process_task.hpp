@@ -35,7 +35,7 @@ template <class R, class F, class... Args>
 struct process_record final : result_record<R>, process_job, waiter {
   template <class... From>
   process_record(std::source_location from, F f, From&&... args)
-      : result_record<R>{&act, sizeof(process_record), from}, arguments_{std::forward<From>(args)...} {
+      : result_record<R>{&act, from}, arguments_{std::forward<From>(args)...} {
     entry = &run_process_call<R, F, Args...>;
     name_callee(*this, f);
     file = from.file_name();

@@ -21,6 +21,9 @@ class pool_core;
 struct record;
 struct rare_fields;
 
+/// Any worker of a pool; else the number of the one that alone may go on with something, in a pinned pool.
+constexpr std::uint32_t any_worker = UINT32_MAX;
+
 /// Something a worker takes from a deque or an inbox and carries on: a task not yet begun, a parked fiber,
 /// a suspended coroutine. `run` may return on another thread than it was called on.
 struct runnable {
@@ -74,6 +77,7 @@ struct record_state {
   static constexpr std::uint64_t expired = 1U << 9;    // it was its deadline that asked it to stop
   static constexpr std::uint64_t unrun = 1U << 10;     // begun by who stopped it: the body was never called
   static constexpr std::uint64_t chained = 1U << 11;   // it has the handles of others: to release its own takes the long way
+  static constexpr std::uint64_t member = 1U << 12;    // its handle is its group's, which is told of its end
   static constexpr std::uint64_t pin = 1U << 16;       // unit of the count of other references (modulo 2^48)
 };
 
@@ -81,7 +85,7 @@ struct record : runnable {
   using act_function = bool (*)(record* self, record_verb verb) noexcept;
   static constexpr bool packed = false;  // its memory comes from allocate_record(); a derived one may say allocate_frame()
 
-  record(act_function act, std::uint32_t, std::source_location from) noexcept : act_{act}, from_{from} {}
+  record(act_function act, std::source_location from) noexcept : act_{act}, from_{from} {}
   record(record const&) = delete;
   record& operator=(record const&) = delete;
 
@@ -142,6 +146,8 @@ void start_in_place(record& r, start_options const& options);
 
 /// The pool behind `errand::threads`, made and started by the first call; never destroyed.
 [[nodiscard]] pool_core& default_pool();
+/// What stands behind `errand::blocking`: a pool without workers, which gives each task a thread of its own. Likewise.
+[[nodiscard]] pool_core& blocking_place();
 
 // ---- ending ---------------------------------------------------------------------------------------------------
 

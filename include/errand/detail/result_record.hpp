@@ -39,12 +39,13 @@ struct value_room<void> {
   static constexpr unit value_{};
 };
 
-template <class T>
-struct result_record : record, value_room<T> {
+/// `Base` is record, or a kind of record: a group's members carry links.
+template <class T, class Base = record>
+struct result_record : Base, value_room<T> {
   using typename value_room<T>::stored_type;
   using value_room<T>::value_;
 
-  result_record(act_function act, std::uint32_t size, std::source_location from) noexcept : record{act, size, from} {}
+  result_record(record::act_function act, std::source_location from) noexcept : Base{act, from} {}
   ~result_record() { drop_value(); }
 
   void drop_value() noexcept {
@@ -73,8 +74,8 @@ struct result_record : record, value_room<T> {
 };
 
 /// Calls `body` and keeps what comes of it: its value, its exception, or the fact that a stop ended it.
-template <class T, class Body>
-void run_into(result_record<T>& result, Body&& body) noexcept {
+template <class T, class Base, class Body>
+void run_into(result_record<T, Base>& result, Body&& body) noexcept {
   try {
     result.set_value_from(body);
   } catch (operation_cancelled const&) {
@@ -84,11 +85,11 @@ void run_into(result_record<T>& result, Body&& body) noexcept {
   }
 }
 
-template <class T, class F, class... Args>
-struct function_record : result_record<T> {
+template <class Base, class T, class F, class... Args>
+struct function_record : result_record<T, Base> {
   template <class Callable, class... From>
   function_record(std::source_location from, Callable&& function, From&&... args)
-      : result_record<T>{&act, sizeof(function_record), from},
+      : result_record<T, Base>{&act, from},
         body_{std::forward<Callable>(function), std::tuple<Args...>(std::forward<From>(args)...)} {}
   ~function_record() { drop_body(); }
 

@@ -75,7 +75,7 @@ when_value<T> value_of_input(when_input& in) {
 /// `Gather::make(inputs, count, decided)` makes the value. N inputs, or any number for 0.
 template <class T, class Gather, std::size_t N>
 struct when_record final : result_record<T>, when_state {
-  when_record(std::source_location from, std::size_t number) : result_record<T>{&act, sizeof(when_record), from} {
+  when_record(std::source_location from, std::size_t number) : result_record<T>{&act, from} {
     if constexpr (N == 0) storage_ = std::make_unique<when_input[]>(number);
     self = this;
     inputs = &storage_[0];

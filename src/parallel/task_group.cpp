@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// task_group: an anchor with a list of its members. A member enters it as it is started and leaves it as its last step but
+// one; whoever waits does so on a record in his own frame, which the last member completes, or a stop, so that the waiter
+// looks again. README.md has the argument.
+#include "base/check.hpp"
+#include "base/lock.hpp"
+#include "sched/pool_core.hpp"
+#include "sched/run_task.hpp"
+#include "sched/wait.hpp"
+#include "task/anchor.hpp"
+#include "task/thread_state.hpp"
+#include "task/unobserved.hpp"
+
+#include <errand/group.hpp>
+
+#include <mutex>
+
+namespace errand::detail {
+
+namespace {
+
+// In the frame of somebody who waits for a group.
+struct group_waiter : record {
+  explicit group_waiter(std::source_location from) noexcept : record{nullptr, from} {
+    state_.store(record_state::handle | record_state::begun, std::memory_order_relaxed);
+  }
+  group_waiter* next = nullptr;
+};
+
+void complete_all(group_waiter* list) noexcept {
+  while (list != nullptr) {
+    group_waiter* const next = list->next;  // before its frame may go
+    complete(*list);
+    list = next;
+  }
+}
+
+bool was_stopped(record const& r) noexcept {
+  return (r.state_.load(std::memory_order_acquire) & record_state::stop) != 0;  // (S1)
+}
+
+}  // namespace
+
+class group_record final : public anchor {
+ public:
+  explicit group_record(std::source_location from) : anchor{&act, from} {
+    state_.store(record_state::handle | record_state::begun, std::memory_order_relaxed);
+    adopt_child(*this, this_thread().current);
+    link_to_ancestors(*this);
+  }
+
+  // Into the list, and counted. False if the group was stopped: then it shall not begin.
+  [[nodiscard]] bool enter(group_member& m) noexcept {
+    m.parent_ = this;
+    std::lock_guard const held{guard_};
+    if (was_stopped(*this)) return false;
+    m.next_member_ = members_;
+    m.link_to_member_ = &members_;
+    if (members_ != nullptr) members_->link_to_member_ = &m.next_member_;
+    members_ = &m;
+    ++open_;
+    return true;
+  }
+
+  void member_ended(record& member) noexcept override {
+    auto& m = static_cast<group_member&>(member);
+    if (auto error = failure_of(m)) return member_failed(m, std::move(error));
+    drop_contents(m);  // what is the user's goes before anybody learns of the end
+    group_waiter* to_wake;
+    {
+      std::lock_guard const held{guard_};
+      leave(m);
+      to_wake = count_down();
+    }
+    release_handle(m);  // of the group nothing is touched any more
+    complete_all(to_wake);
+  }
+
+  void run_in_place(group_member& m, start_options const& options) {
+    // A member in place is a child of the task that runs it, and is joined before spawn() returns: a token is all that it
+    // needs of the group.
+    std::stop_source either;
+    auto const stop = [&either] { either.request_stop(); };
+    std::stop_callback const of_group{token(), stop};
+    std::stop_callback const of_options{options.stop, stop};
+    start_in_place(m, {options.deadline, options.name, either.get_token()});
+    // In the child of a fork that it made, nothing but the member is ours.
+    if (auto error = failure_of(m); error && !inherited()) {
+      keep(m, std::move(error));
+      stop_all();
+    } else {
+      release_handle(m);
+    }
+  }
+
+  // Nobody is armed to begin from now on, and who waits learns that there are tasks to be stopped unrun.
+  void stop_all() noexcept {
+    if (was_stopped(*this)) return;
+    stop_record(*this, false);
+    group_waiter* to_wake;
+    {
+      std::lock_guard const held{guard_};
+      to_wake = std::exchange(waiters_of_all_, nullptr);
+    }
+    complete_all(to_wake);
+  }
+
+  // Returns when no member is left; true if a stop of the waiting task was seen, which stops the group.
+  bool join(bool cancellable) noexcept {
+    bool cancelled = false;
+    for (;;) {
+      record* const self = cancellable && !cancelled ? cancellable_task() : nullptr;
+      if (self != nullptr && stop_requested(*self)) {
+        cancelled = true;
+        stop_all();
+      }
+      bool const stopping = was_stopped(*this);
+      if (stopping) stop_unbegun_members();
+      group_waiter w{from_};
+      {
+        std::lock_guard const held{guard_};
+        if (open_ == 0) return cancelled;
+        if (was_stopped(*this) != stopping) continue;
+        w.next = waiters_of_all_;
+        waiters_of_all_ = &w;
+      }
+      wait_request q;
+      q.awaited = &w;
+      q.self = cancelled ? nullptr : self;
+      block(q);
+      if (w.done()) continue;
+      cancelled = true;
+      stop_all();
+      stop_unbegun_members();
+      wait_request to_the_end;
+      to_the_end.awaited = &w;
+      block(to_the_end);
+    }
+  }
+
+  void rethrow_first() {
+    std::lock_guard const held{guard_};
+    for (record* const r : failed_) r->observed_.store(true, std::memory_order_relaxed);
+    if (!failed_.empty()) std::rethrow_exception(failed_.front()->error_);
+  }
+
+  std::vector<std::exception_ptr> errors() {
+    std::lock_guard const held{guard_};
+    std::vector<std::exception_ptr> all;
+    all.reserve(failed_.size());
+    for (record* const r : failed_) {
+      r->observed_.store(true, std::memory_order_relaxed);
+      all.push_back(r->error_);
+    }
+    return all;
+  }
+
+  // After the last member has gone.
+  void release_failed() noexcept {
+    for (record* const r : failed_) release_handle(*r);
+  }
+
+  [[nodiscard]] bool runs_here() const noexcept {
+    for (record const* r = this_thread().current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr)
+      if (r->parent_ == this) return true;
+    return false;
+  }
+
+ private:
+  static bool act(record* base, record_verb verb) noexcept {
+    auto* const self = static_cast<group_record*>(base);
+    if (verb == record_verb::destroy) {
+      self->~group_record();
+      deallocate_record(self, sizeof(group_record));
+    }
+    return true;
+  }
+
+  void member_failed(group_member& m, std::exception_ptr error) noexcept {
+    keep(m, std::move(error));
+    stop_all();
+    group_waiter* to_wake;
+    {
+      std::lock_guard const held{guard_};
+      leave(m);
+      to_wake = count_down();
+    }
+    complete_all(to_wake);
+  }
+
+  // The record of a failed task is kept, with its handle: for its error, name and line. Not what it captured, which is still
+  // there if a deadline has stopped it unrun.
+  void keep(group_member& m, std::exception_ptr error) noexcept {
+    drop_contents(m);
+    m.error_ = std::move(error);
+    std::lock_guard const held{guard_};
+    failed_.push_back(&m);
+  }
+
+  // Both under guard_.
+  void leave(group_member& m) noexcept {
+    *m.link_to_member_ = m.next_member_;
+    if (m.next_member_ != nullptr) m.next_member_->link_to_member_ = m.link_to_member_;
+  }
+  [[nodiscard]] group_waiter* count_down() noexcept {
+    return --open_ == 0 ? std::exchange(waiters_of_all_, nullptr) : nullptr;
+  }
+
+  // By who waits, so that what they captured is destroyed there. Each is stopped here or finds the stop as it begins.
+  void stop_unbegun_members() noexcept {
+    std::vector<record*> unbegun;
+    {
+      std::lock_guard const held{guard_};
+      for (group_member* m = members_; m != nullptr; m = m->next_member_)
+        if ((m->state_.load(std::memory_order_relaxed) & record_state::begun) == 0) {
+          pin(*m);
+          unbegun.push_back(m);
+        }
+    }
+    for (record* const m : unbegun) {
+      stop_unbegun(*m);
+      unpin(*m);
+    }
+  }
+
+  std::stop_token token() {
+    std::lock_guard const held{guard_};  // stop_token_of() is for one at a time
+    return stop_token_of(*this);
+  }
+
+  small_lock guard_;                         // all below
+  std::size_t open_ = 0;                     // members that have not ended
+  group_member* members_ = nullptr;          // these
+  group_waiter* waiters_of_all_ = nullptr;   // who waits for open_ to be 0, or for a stop
+  std::vector<group_member*> failed_;        // ended; in that order
+};
+
+group_record& make_group(std::source_location from) { return *make_record<group_record>(from); }
+
+void end_group(group_record& g) noexcept {
+  if (g.inherited()) return;
+  if (g.runs_here())
+    fatal("a task group is destroyed by one of its own tasks, which it would wait for");
+  g.stop_all();
+  g.join(false);
+  g.release_failed();
+  complete(g);
+  release_handle(g);
+}
+
+// In the child of a fork a group of the parent's is a picture.
+static void require_own(group_record& g, group_member& m) {
+  if (!g.inherited()) [[likely]]
+    return;
+  destroy(m);
+  throw_inherited(g, "errand::task_group::spawn()");
+}
+
+void spawn(group_record& g, pool_core* where, group_member& m) {
+  require_own(g, m);
+  if (where == nullptr) return spawn(g, where, m, {no_deadline, {}, std::stop_token{}});
+  m.home_ = where->size() != 0 ? where : nullptr;
+  m.run = &run_queued_task;
+  m.state_.store(record_state::handle | record_state::member | record_state::queued, std::memory_order_relaxed);
+  if (!g.enter(m)) return destroy(m);
+  give_to(*where, m);
+}
+
+void spawn(group_record& g, pool_core* where, group_member& m, start_options const& options) {
+  require_own(g, m);
+  if (was_stopped(g)) return destroy(m);
+  if (where == nullptr && m.inplace_allowed_) return g.run_in_place(m, options);
+  apply(options, m);
+  auto const queued = where != nullptr ? record_state::queued : 0;
+  m.state_.fetch_or(record_state::member | queued, std::memory_order_relaxed);
+  if (where != nullptr) {
+    m.home_ = where->size() != 0 ? where : nullptr;
+    m.run = &run_queued_task;
+  }
+  if (!g.enter(m)) {
+    // Nobody sees it yet but its deadline and its token, and those let go first.
+    m.state_.fetch_and(~(record_state::member | queued), std::memory_order_relaxed);
+    m.stopped_ = true;
+    m.parent_ = nullptr;
+    complete(m);
+    return release_handle(m);
+  }
+  bool const admitted = admit(m);
+  if (where == nullptr) {
+    if (admitted && try_begin(m)) run_here(m);
+  } else if (admitted) {
+    give_to(*where, m);
+  } else {
+    release_queue_reference(m);
+  }
+}
+
+void wait_for_group(group_record& g) {
+  if (g.inherited()) throw_inherited(g, "errand::task_group::wait()");
+  if (g.runs_here()) throw deadlock{"a task waits for the group that it belongs to"};
+  if (g.join(true)) throw operation_cancelled{};
+  g.rethrow_first();
+}
+
+void stop_group(group_record& g) noexcept {
+  if (!g.inherited()) g.stop_all();
+}
+
+std::vector<std::exception_ptr> errors_of_group(group_record& g) {
+  if (g.inherited()) throw_inherited(g, "errand::task_group::errors()");
+  return g.errors();
+}
+
+}  // namespace errand::detail
