@@ -68,8 +68,8 @@ void prepare_link(record& input, pool_core* where) {
 
 // To which pool it belongs from now on, counted there; to none at `blocking`.
 static pool_core* expect_link(record& input, pool_core* where) noexcept {
-  if (where == nullptr) where = home_of(input);
   if (where != nullptr && where->size() == 0) return nullptr;
+  if (where == nullptr) where = home_of(input);  // it may be gone
   if (where != nullptr && pool_core::expect_if_open(*where)) return where;
   default_pool().expect();
   return &default_pool();
