@@ -25,7 +25,7 @@ measured const* best_of(row_result const& in, role plays) {
 }
 
 // Round by round, and of these the median: a machine whose speed changes between rounds changes both alike. Nothing is a
-// ratio to a cost of nothing: 0 if it always was that.
+// ratio to a cost of nothing: 0 if it always was that, or if there is nobody.
 double ratio_of(measured const& m, measured const* to) {
   std::vector<double> ratios;
   if (to != nullptr)
@@ -70,8 +70,9 @@ verdict judge(row_result const& in, target const& t) {
              : t.against.size() == 1 ? number(t.limit) + " x " + names
                                      : number(t.limit) + " x the least of " + names;
   auto const* const ours = in.find(t.ours);
-  if (ours == nullptr || ours->costs.empty() || (reference == nullptr && !t.against.empty())) return v;
+  if (ours == nullptr || ours->costs.empty()) return v;
   v.got = t.against.empty() ? median(ours->costs) : ratio_of(*ours, reference);
+  if (!t.against.empty() && v.got == 0) return v;  // no ratio: not measured, and not met
   v.came_out = v.got <= t.limit ? verdict::result::met : verdict::result::missed;
   return v;
 }

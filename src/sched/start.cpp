@@ -42,8 +42,7 @@ void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
   auto* const w = t.as_worker;
   if (w == nullptr || &w->home() != &pool) return put_into_inbox(pool, r);
   w->count_started();
-  bool const lone = w->work().push(&r);
-  if (pool.size() != 1) pool.notify(lone);
+  pool.notify(w->work().push(&r));
 }
 
 // A pool's task has just ended: on a worker, unless it has forked and this is the child.

@@ -87,27 +87,20 @@ TEST(nasty, copies_and_moves_that_throw_anywhere_leak_nothing) {
   std::array<errand::place, 3> const places{one, errand::threads, errand::inplace};
   for (auto where : places)
     for (int k = 0; k < 14; ++k) {
-      std::atomic<int> fuse{k};
-      try {
-        fused const a{&fuse}, b{&fuse};
-        EXPECT_EQ(errand::async(where, four, a, b).get(), 4);
-      } catch (boom const&) {
-      }
-      EXPECT_EQ(counted::alive(), 0);
-      fuse = k;
-      try {
-        fused const a{&fuse}, b{&fuse};
-        EXPECT_EQ(errand::async(where, four_later, a, b).get(), 4);
-      } catch (boom const&) {
-      }
-      EXPECT_EQ(counted::alive(), 0);
-      fuse = k;
-      try {
-        fused const a{&fuse};
+      auto const burning_at_k = [k](auto attempt) {
+        std::atomic<int> fuse{k};
+        try {
+          fused const a{&fuse}, b{&fuse};
+          attempt(a, b);
+        } catch (boom const&) {
+        }
+        EXPECT_EQ(counted::alive(), 0);
+      };
+      burning_at_k([&](auto& a, auto& b) { EXPECT_EQ(errand::async(where, four, a, b).get(), 4); });
+      burning_at_k([&](auto& a, auto& b) { EXPECT_EQ(errand::async(where, four_later, a, b).get(), 4); });
+      burning_at_k([&](auto& a, auto&) {
         EXPECT_EQ(errand::map(where, std::vector<int>(6), [a](int) { return fused{a}; }).size(), 6u);
-      } catch (boom const&) {
-      }
-      EXPECT_EQ(counted::alive(), 0);
+      });
     }
 }
 
