@@ -111,7 +111,7 @@ unsigned pool_core::width() const noexcept { return size_ != 0 ? size_ : blockin
 
 std::string pool_core::thread_name(unsigned index) const {
   constexpr std::size_t longest = 15;  // the system's limit
-  auto const number = "/" + std::to_string(index);
+  auto const number = std::to_string(index).insert(0, 1, '/');
   return setup_.name.substr(0, longest - number.size()) + number;
 }
 
