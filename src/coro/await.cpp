@@ -35,7 +35,7 @@ void go_on_at(record& task, void* frame) noexcept {
 
 // What suspends; true: its task may already run elsewhere. The request is ours alone: what the coroutine needs to take its
 // hooks back, once it goes on, is in its flow and its frame.
-bool suspend(record& task, void* frame, wait_request& q) noexcept {
+bool suspend(record& task, void* frame, wait_request& q) {
   coroutine_flow& f = flow_of(task);
   go_on_at(task, frame);
   f.wake = &wake_coroutine;
@@ -44,8 +44,11 @@ bool suspend(record& task, void* frame, wait_request& q) noexcept {
   f.armed_.store(false, std::memory_order_relaxed);
   f.interruptible_ = std::uncaught_exceptions() == 0;
   q.self = f.interruptible_ ? &task : nullptr;
+  q.shown = q.awaited != nullptr ? reinterpret_cast<std::uintptr_t>(q.awaited) | shown_as::coroutine
+                                 : reinterpret_cast<std::uintptr_t>(static_cast<waiter*>(&f));
   if (!arm(f, q)) {
     disarm(f, q);
+    if (q.deadlock) std::rethrow_exception(q.deadlock);
     return false;
   }
   f.armed_.store(true, std::memory_order_release);  // (A1) the last touch

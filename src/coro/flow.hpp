@@ -10,7 +10,7 @@
 
 namespace errand::detail {
 
-static_assert(sizeof(coroutine_flow) == 32 && alignof(record) <= alignof(coroutine_flow), "a million of them may wait");
+static_assert(sizeof(coroutine_flow) == room_of_flow && alignof(record) <= alignof(coroutine_flow), "a million of them may wait");
 
 [[nodiscard]] inline record& task_of(coroutine_flow& f) noexcept {
   return *std::launder(reinterpret_cast<record*>(reinterpret_cast<std::byte*>(&f) + sizeof(coroutine_flow)));

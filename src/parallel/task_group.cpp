@@ -9,6 +9,7 @@
 #include "sched/run_task.hpp"
 #include "sched/wait.hpp"
 #include "task/anchor.hpp"
+#include "task/inputs.hpp"
 #include "task/thread_state.hpp"
 #include "task/unobserved.hpp"
 
@@ -18,13 +19,14 @@
 
 namespace errand::detail {
 
+class group_record;
+
 namespace {
 
-// In the frame of somebody who waits for a group.
+// In the frame of somebody who waits for a group: stands for its members.
 struct group_waiter : record {
-  explicit group_waiter(std::source_location from) noexcept : record{nullptr, from} {
-    state_.store(record_state::handle | record_state::begun, std::memory_order_relaxed);
-  }
+  explicit group_waiter(group_record& g) noexcept;
+  group_record& group;
   group_waiter* next = nullptr;
 };
 
@@ -106,8 +108,11 @@ class group_record final : public anchor {
     complete_all(to_wake);
   }
 
-  // Returns when no member is left; true if a stop of the waiting task was seen, which stops the group.
-  bool join(bool cancellable) noexcept {
+  enum class join_end { all_ended, cancelled };
+
+  // Returns when no member is left; `cancelled` if a stop of the waiting task was seen, which stops the group. Throws deadlock
+  // if a member waits for the waiting task; not if it shall not be `cancellable`.
+  join_end join(bool cancellable) {
     bool cancelled = false;
     for (;;) {
       record* const self = cancellable && !cancelled ? cancellable_task() : nullptr;
@@ -117,10 +122,10 @@ class group_record final : public anchor {
       }
       bool const stopping = was_stopped(*this);
       if (stopping) stop_unbegun_members();
-      group_waiter w{from_};
+      group_waiter w{*this};
       {
         std::lock_guard const held{guard_};
-        if (open_ == 0) return cancelled;
+        if (open_ == 0) return cancelled ? join_end::cancelled : join_end::all_ended;
         if (was_stopped(*this) != stopping) continue;
         w.next = waiters_of_all_;
         waiters_of_all_ = &w;
@@ -129,14 +134,24 @@ class group_record final : public anchor {
       q.awaited = &w;
       q.self = cancelled ? nullptr : self;
       block(q);
+      if (q.deadlock) {
+        if (take_back(w)) std::rethrow_exception(q.deadlock);
+      } else if (!w.done()) {
+        cancelled = true;
+        stop_all();
+        stop_unbegun_members();
+      }
       if (w.done()) continue;
-      cancelled = true;
-      stop_all();
-      stop_unbegun_members();
       wait_request to_the_end;
       to_the_end.awaited = &w;
       block(to_the_end);
     }
+  }
+
+  void show_members() noexcept {
+    input_visitor& visitor = *this_thread().asking_for_inputs;
+    std::lock_guard const held{guard_};
+    for (group_member* m = members_; m != nullptr && visitor.visit(*m);) m = m->next_member_;
   }
 
   void rethrow_first() {
@@ -161,10 +176,11 @@ class group_record final : public anchor {
     for (record* const r : failed_) release_handle(*r);
   }
 
-  [[nodiscard]] bool runs_here() const noexcept {
+  // The member on whose stack the caller runs, if any.
+  [[nodiscard]] record const* member_here() const noexcept {
     for (record const* r = this_thread().current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr)
-      if (r->parent_ == this) return true;
-    return false;
+      if (r->parent_ == this) return r;
+    return nullptr;
   }
 
  private:
@@ -207,6 +223,17 @@ class group_record final : public anchor {
     return --open_ == 0 ? std::exchange(waiters_of_all_, nullptr) : nullptr;
   }
 
+  // False if it is being completed, or is.
+  [[nodiscard]] bool take_back(group_waiter& w) noexcept {
+    std::lock_guard const held{guard_};
+    for (group_waiter** link = &waiters_of_all_; *link != nullptr; link = &(*link)->next)
+      if (*link == &w) {
+        *link = w.next;
+        return true;
+      }
+    return false;
+  }
+
   // By who waits, so that what they captured is destroyed there. Each is stopped here or finds the stop as it begins.
   void stop_unbegun_members() noexcept {
     std::vector<record*> unbegun;
@@ -236,12 +263,27 @@ class group_record final : public anchor {
   std::vector<group_member*> failed_;        // ended; in that order
 };
 
+namespace {
+
+group_waiter::group_waiter(group_record& g) noexcept
+    : record{[](record* self, record_verb verb) noexcept {
+               if (verb == record_verb::inputs) static_cast<group_waiter*>(self)->group.show_members();
+               return true;
+             },
+             g.from_},
+      group{g} {
+  stands_for_others_ = true;
+  state_.store(record_state::handle | record_state::begun, std::memory_order_relaxed);
+}
+
+}  // namespace
+
 group_record& make_group(std::source_location from) { return *make_record<group_record>(from); }
 
 void end_group(group_record& g) noexcept {
   if (g.inherited()) return;
-  if (g.runs_here())
-    fatal("a task group is destroyed by one of its own tasks, which it would wait for");
+  if (auto const* const member = g.member_here(); member != nullptr)
+    fatal("a task group is destroyed by one of its own tasks, " + describe(*member) + ", which it would wait for");
   g.stop_all();
   g.join(false);
   g.release_failed();
@@ -298,8 +340,10 @@ void spawn(group_record& g, pool_core* where, group_member& m, start_options con
 
 void wait_for_group(group_record& g) {
   if (g.inherited()) throw_inherited(g, "errand::task_group::wait()");
-  if (g.runs_here()) throw deadlock{"a task waits for the group that it belongs to"};
-  if (g.join(true)) throw operation_cancelled{};
+  if (auto const* const member = g.member_here(); member != nullptr)
+    throw deadlock{"a cycle of waits: " + describe(*this_thread().current) + " would wait for the task group of " +
+                   describe(*member)};
+  if (g.join(true) == group_record::join_end::cancelled) throw operation_cancelled{};
   g.rethrow_first();
 }
 

@@ -2,6 +2,7 @@
 //
 // when_all and when_any without their types. Inputs arrive as they end, each once; one of them decides, and stops the others
 // before it is counted as arrived; the last to arrive makes the result. README.md of src/task, "Composites".
+#include "task/inputs.hpp"
 #include "task/rare_fields.hpp"
 #include "task/settle.hpp"
 #include "task/stop.hpp"
@@ -100,7 +101,7 @@ void on_end(waiter* w) noexcept {
 void begin_when(when_state& s) noexcept {
   record& whole = *s.self;
   whole.inplace_allowed_ = false;
-  whole.passes_stop_on_ = true;
+  whole.stands_for_others_ = true;
   whole.state_.store(record_state::handle | record_state::begun | record_state::chained, std::memory_order_relaxed);
   s.left.store(s.count + 1, std::memory_order_relaxed);
   std::size_t arrived = 1;  // ourselves
@@ -124,6 +125,15 @@ void stop_inputs(when_state& s) noexcept {
     stop_record(*in->input, false);
     unpin(*in->input);
   }
+}
+
+void show_inputs(when_state& s) noexcept {
+  input_visitor& visitor = *this_thread().asking_for_inputs;
+  if (s.any) visitor.ends_with_first();
+  lock_record(*s.self);
+  for (when_input* in = s.inputs; !s.released && in != s.inputs + s.count; ++in)
+    if (!in->input->done() && !visitor.visit(*in->input)) break;
+  unlock_record(*s.self);
 }
 
 void leave_inputs(when_state& s) noexcept {

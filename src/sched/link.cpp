@@ -6,6 +6,7 @@
 #include "sched/pool_core.hpp"
 #include "sched/run_task.hpp"
 #include "sched/wait.hpp"
+#include "task/inputs.hpp"
 #include "task/settle.hpp"
 #include "task/thread_state.hpp"
 
@@ -83,7 +84,7 @@ void start_link(record& r, link& l, record& input, bool shared, pool_core* where
   r.run = &run_queued_task;
   r.home_ = expect_link(input, where);
   r.inplace_allowed_ = false;
-  r.passes_stop_on_ = true;
+  r.stands_for_others_ = true;
   adopt_child(r, this_thread().current);
   // Begun, as long as it waits: a stop does not end it before its input has ended.
   r.state_.store(record_state::handle | record_state::begun | record_state::chained, std::memory_order_relaxed);
@@ -107,6 +108,12 @@ void stop_link(link& l) noexcept {
     end_link(r);
   }
   unpin(*input);
+}
+
+void show_input(link& l) noexcept {
+  lock_record(*l.self);
+  if (l.input != nullptr && !l.input->done()) static_cast<void>(this_thread().asking_for_inputs->visit(*l.input));
+  unlock_record(*l.self);
 }
 
 // Takes the input out, so that a stop does not look at it any more.

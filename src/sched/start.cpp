@@ -69,6 +69,7 @@ void apply(start_options const& options, record& r) {
       prepare_timers();
       rare.deadline = std::make_unique<record_deadline>(r, options.deadline);
     }
+    rare.stopped_by_others = options.deadline != no_deadline || options.stop.stop_possible();
     if (options.stop.stop_possible()) rare.outer_stop.emplace(options.stop, rare_fields::forward_stop{&r});
   } catch (...) {
     if (r.parent_ != nullptr) --r.parent_->unresolved_children_;

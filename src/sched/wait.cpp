@@ -2,6 +2,7 @@
 #include "sched/wait.hpp"
 
 #include "base/check.hpp"
+#include "sched/cycle.hpp"
 #include "sched/outside.hpp"
 #include "sched/pool_core.hpp"
 #include "task/rare_fields.hpp"
@@ -14,7 +15,7 @@ namespace errand::detail {
 
 namespace {
 
-struct thread_waiter : waiter {
+struct thread_waiter : parked_waiter {
   std::atomic<std::uint32_t> woken{0};
 };
 
@@ -33,6 +34,12 @@ void wake_fiber(waiter* w) noexcept {
 // A thread that has just started work looks for its end a little while before it goes to sleep: less than the sleep costs.
 constexpr int spins_before_sleep = 300;
 
+// A wait with an end of its own is part of no cycle.
+void show_as_parked(parked_waiter& w, wait_request& q) noexcept {
+  w.awaits = q.deadline == no_deadline ? q.awaited : nullptr;
+  q.shown = reinterpret_cast<std::uintptr_t>(&w) | shown_as::parked;
+}
+
 void sleep_thread(wait_request& q) noexcept {
   if (q.awaited != nullptr) {
     help_outside([](void const* awaited) { return static_cast<record const*>(awaited)->done(); }, q.awaited);
@@ -43,6 +50,7 @@ void sleep_thread(wait_request& q) noexcept {
   }
   thread_waiter w;
   w.wake = &wake_thread;
+  show_as_parked(w, q);
   if (arm(w, q)) {
     while (w.woken.load(std::memory_order_acquire) == 0) {  // (V1)
       if (futex_wait(w.woken, 0, q.deadline)) continue;
@@ -58,6 +66,7 @@ void park_fiber(wait_request& q) {
   fiber_waiter f;
   f.wake = &wake_fiber;
   f.request = &q;
+  show_as_parked(f, q);
   if (q.deadline != no_deadline) {
     timer.at = q.deadline;
     timer.to_wake = &f;
@@ -77,12 +86,6 @@ void tell_of_wait(record* current) noexcept {
     }
 }
 
-bool is_or_is_above(record const& r, record const* current) noexcept {
-  for (; current != nullptr; current = current->nested_ ? current->parent_ : nullptr)
-    if (current == &r) return true;
-  return false;
-}
-
 }  // namespace
 
 bool arm(waiter& w, wait_request& q) noexcept {
@@ -96,7 +99,13 @@ bool arm(waiter& w, wait_request& q) noexcept {
     }
   }
   if (q.timer != nullptr) arm_timer(*q.timer);
-  if (q.self != nullptr && !arm_interrupt(*q.self, w) && claim(w, claimant::itself)) waits = false;
+  if (q.self != nullptr) {
+    if (!arm_interrupt(*q.self, q.shown)) {
+      if (claim(w, claimant::itself)) waits = false;
+    } else if (q.awaited != nullptr && q.deadline == no_deadline && refuse_if_cycle(w, q)) {
+      waits = false;
+    }
+  }
   q.armed.store(true, std::memory_order_release);  // (A1) the last touch, if it waits
   return waits;
 }
@@ -105,7 +114,9 @@ void disarm(waiter& w, wait_request& q) noexcept {
   while (!q.armed.load(std::memory_order_acquire)) cpu_relax();  // (A1) we were woken while arm() was still at it
   if (q.awaited != nullptr) unhook(*q.awaited, w);
   if (q.timer != nullptr) disarm_timer(*q.timer);
-  if (q.self != nullptr) disarm_interrupt(*q.self, w);
+  if (q.self == nullptr) return;
+  disarm_interrupt(*q.self, w);
+  let_searches_leave();
 }
 
 void block(wait_request& q) {
@@ -133,7 +144,7 @@ record* cancellable_task() {
 }
 
 void check_no_self_wait(record const& r) {
-  if (is_or_is_above(r, this_thread().current)) throw deadlock{describe(r) + " waits for itself"};
+  if (runs_on_stack_of(this_thread().current, r)) throw deadlock{describe(r) + " waits for itself"};
 }
 
 [[gnu::noinline]] static void wait_blocked(record& r) {
@@ -143,6 +154,7 @@ void check_no_self_wait(record const& r) {
   q.self = cancellable_task();
   if (q.self != nullptr) throw_if_stopped(*q.self);
   block(q);
+  if (q.deadlock) std::rethrow_exception(q.deadlock);
   if (!r.done()) throw operation_cancelled{};
 }
 
@@ -167,7 +179,7 @@ bool wait_until(record& r, std::int64_t deadline) {
 
 void stop_and_join(record& r) noexcept {
   if (r.done()) return;
-  if (is_or_is_above(r, this_thread().current))
+  if (runs_on_stack_of(this_thread().current, r))
     fatal(describe(r) + " drops the last handle to itself: it can neither wait for itself nor throw from there; "
                         "detach() it, or let somebody else hold it");
   stop_record(r, false);

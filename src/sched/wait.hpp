@@ -15,7 +15,7 @@ class worker;
 struct trampoline;
 
 /// A task's stack, parked. worker::hop() fills in all but `request` and `wake`.
-struct fiber_waiter : waiter, runnable {
+struct fiber_waiter : parked_waiter, runnable {
   wait_request* request = nullptr;  // none: it does not wait, it only lets others run first
   stack* parked_on = nullptr;
   record* current = nullptr;  // what ran there
@@ -29,7 +29,8 @@ struct fiber_waiter : waiter, runnable {
 [[nodiscard]] bool arm(waiter& w, wait_request& q) noexcept;
 void disarm(waiter& w, wait_request& q) noexcept;
 
-/// Waits for one of the causes named in the request, as a fiber on a worker, else as a thread. Throws std::bad_alloc.
+/// Waits for one of the causes named in the request, as a fiber on a worker, else as a thread. Not if that would close a cycle
+/// of waits: then q.deadlock says so. Throws std::bad_alloc.
 void block(wait_request& q);
 
 /// Makes a parked fiber, a suspended coroutine ready: onto the deque of the calling worker if it is one of that pool's, else

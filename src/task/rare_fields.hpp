@@ -52,6 +52,9 @@ struct rare_fields {
   // The deadline given in `how`, armed from start to end; it stops the task by stop_record(). Lives as long as the record.
   std::unique_ptr<armed_deadline> deadline;
 
+  // Whether one of the two above may stop it, though nobody in the program does. Written by the starter.
+  bool stopped_by_others = false;
+
   // Called by the task's own flow just before it waits, if record::tells_of_waits_: a loop hands its share to others.
   void (*on_wait)(void* context) noexcept = nullptr;
   void* on_wait_context = nullptr;

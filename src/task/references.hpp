@@ -82,4 +82,12 @@ inline void begin_nested(record& child) noexcept {
   if (child.parent_ != nullptr) --child.parent_->unresolved_children_;
 }
 
+/// Whether `r` is `innermost`, or beneath it: tasks that run in place lie on the stack of another one's, which goes on when
+/// they have ended. By the flow of `innermost`, or while that waits.
+[[nodiscard]] inline bool runs_on_stack_of(record const* innermost, record const& r) noexcept {
+  for (; innermost != nullptr; innermost = innermost->nested_ ? innermost->parent_ : nullptr)
+    if (innermost == &r) return true;
+  return false;
+}
+
 }  // namespace errand::detail

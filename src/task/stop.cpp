@@ -15,11 +15,19 @@ namespace {
 // Of a record that is known to have them: it stands in a list of children, or did.
 rare_fields& rare_of(record& r) noexcept { return *r.rare_.load(std::memory_order_acquire); }  // (F1)
 
+waiter* shown_waiter(record& r, std::uintptr_t shown) noexcept {
+  if ((shown & shown_as::coroutine) != 0)
+    return std::launder(reinterpret_cast<waiter*>(reinterpret_cast<std::byte*>(&r) - room_of_flow));
+  if ((shown & shown_as::parked) != 0) return reinterpret_cast<parked_waiter*>(shown - shown_as::parked);
+  return reinterpret_cast<waiter*>(shown);
+}
+
 // Wakes the task if it waits at a point of cancellation.
 void interrupt(record& r) noexcept {
   // (S2) seq_cst: after the stop bit. Either the task sees the bit when it arms, or we see its waiter; pairs with (S2) there.
-  waiter* const w = r.interrupt_.exchange(nullptr, std::memory_order_seq_cst);
-  if (w == nullptr) return;
+  auto const shown = r.interrupt_.exchange(shown_as::nothing, std::memory_order_seq_cst);
+  if (shown == shown_as::nothing) return;
+  waiter* const w = shown_waiter(r, shown);
   if (claim(*w, claimant::stop))
     w->wake(w);
   else
@@ -43,7 +51,7 @@ void tell(record& r, record*& to_tell) noexcept {
   unlock_record(r);
   if (source) source->request_stop();
   interrupt(r);
-  if (!r.passes_stop_on_) return;
+  if (!r.stands_for_others_) return;
   // Those whom it tells in turn join our list instead of a deeper stack.
   record** const outer = std::exchange(this_thread().told, &to_tell);
   r.act_(&r, record_verb::stop);
@@ -95,13 +103,13 @@ void throw_stop() {
   if (std::uncaught_exceptions() == 0) throw operation_cancelled{};
 }
 
-bool arm_interrupt(record& self, waiter& w) noexcept {
-  self.interrupt_.store(&w, std::memory_order_seq_cst);  // (S2) before the look at the stop bit
+bool arm_interrupt(record& self, std::uintptr_t shown) noexcept {
+  self.interrupt_.store(shown, std::memory_order_seq_cst);  // (S2) before the look at the stop bit
   return (self.state_.load(std::memory_order_seq_cst) & record_state::stop) == 0;  // (S1)
 }
 
 void disarm_interrupt(record& self, waiter& w) noexcept {
-  if (self.interrupt_.exchange(nullptr, std::memory_order_seq_cst) == &w) return;  // (S2)
+  if (self.interrupt_.exchange(shown_as::nothing, std::memory_order_seq_cst) != shown_as::nothing) return;  // (S2)
   // A stopper has taken it. If it was not the one who woke us, it is about to find that out: wait until it has let go.
   if (static_cast<claimant>(w.claimed_by.load(std::memory_order_acquire)) == claimant::stop) return;  // (W1)
   while (!w.stopper_left.load(std::memory_order_acquire)) cpu_relax();  // (W2)
@@ -121,10 +129,14 @@ void link_to_ancestors(record& self) noexcept {
     // Look again under the parent's lock: another child's flow may be linking the same record on its way up.
     bool const linked = (child->state_.load(std::memory_order_relaxed) & record_state::kin) != 0;
     if (!ended && !linked) {
-      rare.next_sibling = parent->children_;
-      rare.link_to_self = &parent->children_;
-      if (parent->children_ != nullptr) rare_of(*parent->children_).link_to_self = &rare.next_sibling;
-      parent->children_ = child;
+      // The one that runs on the parent's own stack stands first, where a search for cycles looks for it.
+      record** const place = !child->nested_ && parent->children_ != nullptr && parent->children_->nested_
+                                 ? &rare_of(*parent->children_).next_sibling
+                                 : &parent->children_;
+      rare.next_sibling = *place;
+      rare.link_to_self = place;
+      if (*place != nullptr) rare_of(**place).link_to_self = &rare.next_sibling;
+      *place = child;
       parent->state_.fetch_or(record_state::hooked, std::memory_order_relaxed);
     }
     child->state_.fetch_or(record_state::kin, std::memory_order_relaxed);

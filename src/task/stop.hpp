@@ -25,9 +25,9 @@ void stop_record(record& r, bool by_deadline) noexcept;
 /// reference.
 bool stop_unbegun(record& r) noexcept;
 
-/// While a task waits: whom a stop of it shall wake. False if it was asked to stop already (then nobody is armed).
-/// The task must be linked to those above it before, by link_to_ancestors().
-[[nodiscard]] bool arm_interrupt(record& self, waiter& w) noexcept;
+/// While a task waits: whom a stop of it shall wake, shown as `shown_as` says. False if it was asked to stop already (then
+/// nobody is armed). The task must be linked to those above it before, by link_to_ancestors().
+[[nodiscard]] bool arm_interrupt(record& self, std::uintptr_t shown) noexcept;
 /// Afterwards nobody will touch the waiter on behalf of a stop.
 void disarm_interrupt(record& self, waiter& w) noexcept;
 

@@ -10,6 +10,7 @@
 namespace errand::detail {
 
 class worker;
+class input_visitor;
 class settle_list;
 struct trampoline;
 
@@ -23,6 +24,7 @@ struct thread_state {
   record** told = nullptr;          // while a stop is passed on: whom the running stop still has to tell
   record* left_over = nullptr;      // left by record_verb::drop for its caller: a handle that is to be let go of, too
   bool left_over_is_shared = false;
+  input_visitor* asking_for_inputs = nullptr;  // while record_verb::inputs is called
 };
 
 /// The calling thread's. Valid until the next call that may switch stacks.

@@ -23,8 +23,9 @@ void prepare_link(record& input, pool_core* where);
 /// Hooks `r`, whose link is `l`, to its input, whose handle (or share of it) it takes. From now on it is a task of `where`; of
 /// the pool where its input runs, if that is null.
 void start_link(record& r, link& l, record& input, bool shared, pool_core* where) noexcept;
-/// record_verb::stop, and the last thing of record_verb::drop.
+/// record_verb::stop, record_verb::inputs, and the last thing of record_verb::drop.
 void stop_link(link& l) noexcept;
+void show_input(link& l) noexcept;
 void leave_input(link& l) noexcept;
 /// The input was used: lets go of it, with code of the user's. By the link's own flow.
 void release_input(link& l) noexcept;
@@ -113,6 +114,9 @@ struct link_record final : Record, link {
         return true;
       case record_verb::stop:
         stop_link(*self);
+        return true;
+      case record_verb::inputs:
+        show_input(*self);
         return true;
     }
     return true;

@@ -407,6 +407,7 @@ struct coroutine_record
         deallocate_frame(self, sizeof(coroutine_record));
         return true;
       case record_verb::stop:
+      case record_verb::inputs:
         return true;  // it stands for itself alone
     }
     return true;

@@ -43,12 +43,28 @@ struct waiter {
 
 struct timer_entry;
 
+/// The waiter of a thread or a fiber, which can tell what it waits for.
+struct parked_waiter : waiter {
+  record* awaits = nullptr;  // before it is shown (S2); taken back under the guard of the searches for cycles
+};
+
+/// How a waiter is shown to stoppers, and to searches for cycles of waits: its address, or one of these with a bit added.
+struct shown_as {
+  static constexpr std::uintptr_t nothing = 0;
+  static constexpr std::uintptr_t parked = 1;     // the address of a parked_waiter: see its `awaits`
+  static constexpr std::uintptr_t coroutine = 2;  // the address of the awaited record: the waiter is the task's own flow
+};
+/// The flow of a task that is a coroutine lies so far in front of its record.
+constexpr std::size_t room_of_flow = 32;
+
 /// One wait: what may end it. Lives in the frame that waits, beside its waiter.
 struct wait_request {
   record* awaited = nullptr;           // a task whose end is waited for
   record* self = nullptr;              // the task that waits, if a stop of it shall end the wait
+  std::uintptr_t shown = 0;            // how its interrupt_ then shows the waiter
   std::int64_t deadline = INT64_MAX;   // nanoseconds of the steady clock
   timer_entry* timer = nullptr;        // for the deadline, unless the thread itself sleeps up to it
+  std::exception_ptr deadlock;         // by arm(): why there is no wait
   // (A1) release: the last touch by arm(); disarm() acquires it before the frame may go.
   std::atomic<bool> armed{false};
 };
@@ -59,8 +75,9 @@ enum class record_verb : std::uint8_t {
   end,      // of a task that is a coroutine: it has ended; the same with its result
   drop,     // nobody will run it or look at it: destroy whatever is left of body and result. By drop_contents() alone
   destroy,  // destroy what is left of all, and give the memory back
-  stop,     // of a record with passes_stop_on_: it was asked to stop, and shall stop what it stands for. Once at most, and
+  stop,     // of a record with stands_for_others_: it was asked to stop, and shall stop what it stands for. Once at most, and
             // perhaps at the same time as its end; the caller refers to it. Calls no code of the user's itself
+  inputs,   // of the same: show those that it still waits for to the thread's input_visitor (task/inputs.hpp)
 };
 
 /// Bits of record::state. Their legal transitions: src/task/README.md.
@@ -104,12 +121,12 @@ struct record : runnable {
   bool inplace_allowed_ = true;             // get() may run it on the waiting task's stack; not once it is shared
   bool tells_of_waits_ = false;             // rare_->on_wait is to be called before it waits
   std::atomic<bool> observed_{false};       // the error was taken by somebody; relaxed: a shared one has many takers
-  bool passes_stop_on_ = false;             // it stands for others: a stop of it is their business (record_verb::stop)
+  bool stands_for_others_ = false;          // its end is theirs, and a stop of it their business (record_verb::stop, inputs)
   // ---- The second.
   std::source_location from_;               // the line that started the task
   waiter* waiters_ = nullptr;               // under lock
   record* children_ = nullptr;              // under lock; those that must hear of a stop (state bit kin)
-  std::atomic<waiter*> interrupt_{nullptr};  // (S2) whom a stop wakes, while the task waits; see README
+  std::atomic<std::uintptr_t> interrupt_{0};  // (S2) whom a stop wakes, while the task waits; see task/stop.hpp
   std::exception_ptr error_;                // written before done; read after
 
   [[nodiscard]] bool done() const noexcept {

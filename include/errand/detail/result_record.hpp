@@ -121,6 +121,7 @@ struct function_record : result_record<T, Base> {
         deallocate_record(self, sizeof(function_record));
         return true;
       case record_verb::stop:
+      case record_verb::inputs:
         return true;  // it stands for itself alone
     }
     return true;

@@ -54,8 +54,9 @@ struct when_state {
 
 /// Hooks the record to its inputs, which are in place, and so begins it. It may be done afterwards.
 void begin_when(when_state& s) noexcept;
-/// record_verb::stop, and the last thing of record_verb::drop.
+/// record_verb::stop, record_verb::inputs, and the last thing of record_verb::drop.
 void stop_inputs(when_state& s) noexcept;
+void show_inputs(when_state& s) noexcept;
 void leave_inputs(when_state& s) noexcept;
 [[noreturn]] void throw_nothing_to_choose();
 
@@ -91,6 +92,7 @@ struct when_record final : result_record<T>, when_state {
   static bool act(record* base, record_verb verb) noexcept {
     auto* const me = static_cast<when_record*>(base);
     if (verb == record_verb::stop) stop_inputs(*me);
+    if (verb == record_verb::inputs) show_inputs(*me);
     if (verb == record_verb::drop) {
       me->drop_value();
       leave_inputs(*me);

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "sched/cycle.hpp"
+
+#include "base/fork.hpp"
+#include "base/lock.hpp"
+#include "task/inputs.hpp"
+#include "task/rare_fields.hpp"
+#include "task/references.hpp"
+#include "task/unobserved.hpp"
+
+#include <errand/detail/errors.hpp>
+
+#include <array>
+#include <mutex>
+#include <span>
+#include <string>
+
+namespace errand::detail {
+
+namespace {
+
+// Held by a search that looks into the frames of others, and so by one search at a time.
+constinit small_lock searching_guard{};
+// (M1) seq_cst: set before the search looks at whom a task waits for; let_searches_leave() looks at it after the task has
+// taken its wait back (S2). So a search that has seen the wait is seen by the task.
+constinit std::atomic<bool> searching{false};
+
+[[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept {
+  static_cast<void>(searching_guard.break_open());
+  searching.store(false, std::memory_order_relaxed);
+}};
+
+// Follows what a task waits for, and what that waits for in turn, until it comes back to the task.
+class search final : input_visitor {
+ public:
+  // Longer cycles are not found: a chain of n tasks that wait for each other would else cost n * n / 2 looks.
+  static constexpr std::size_t most = 256;
+
+  search(record& self, bool may_look_in_frames) noexcept : self_{self}, may_look_in_frames_{may_look_in_frames} {}
+  search(search const&) = delete;
+  search& operator=(search const&) = delete;
+  ~search() {
+    for (std::size_t i = 0; i < found_; ++i)
+      if (pinned_[i]) unpin(*all_[i]);
+  }
+
+  /// Whether `awaited` cannot end before the task that asks. Whoever waits for it has its handle.
+  [[nodiscard]] bool leads_back(record& awaited) noexcept { return add(awaited, false) && never_ends(awaited); }
+  /// No, or not as far as can be told without a look into frames.
+  [[nodiscard]] bool wants_frames() const noexcept { return wants_frames_; }
+
+  /// A time limit, a token given from outside: of any of them, or of a task above.
+  [[nodiscard]] bool may_be_stopped_by_others() const noexcept {
+    if (stopped_by_others(self_)) return true;
+    for (record* const r : std::span{way_.data(), length_})
+      if (stopped_by_others(*r)) return true;
+    return false;
+  }
+
+  [[nodiscard]] std::exception_ptr error() const noexcept {
+    try {
+      std::string text = "a cycle of waits: " + describe(self_) + " would wait for ";
+      for (std::size_t i = 0; i < length_; ++i) {
+        if (i != 0) text += ", which waits for ";
+        text += describe(*way_[i]);
+      }
+      throw deadlock{text};
+    } catch (...) {
+      return std::current_exception();  // std::bad_alloc if there is no room for the words
+    }
+  }
+
+ private:
+  // All that end only with the last of what they wait for: one way back is enough. when_any() ends with the first: each has
+  // to lead back. The way is kept for the message; all that were found stay pinned to the end.
+  bool never_ends(record& r) noexcept {
+    if (length_ == most) return false;
+    auto const length = length_;
+    way_[length_++] = &r;
+    if (runs_on_stack_of(&self_, r)) return true;
+    auto const first = found_;
+    ends_with_first_ = false;
+    bool const waits = add_what_it_waits_for(r);
+    bool const any = ends_with_first_;
+    auto const last = found_;
+    std::size_t leading_back = 0;
+    for (auto i = first; i < last && (any || leading_back == 0); ++i) leading_back += never_ends(*all_[i]) ? 1U : 0U;
+    bool const never = waits && leading_back != 0 && (!any || leading_back == last - first);
+    if (!never) length_ = length;
+    return never;
+  }
+
+  // False if something may go on.
+  bool add_what_it_waits_for(record& r) noexcept {
+    auto const s = r.state_.load(std::memory_order_acquire);
+    if ((s & record_state::begun) == 0 || (s & record_state::done) != 0) return false;
+    if (r.stands_for_others_) {
+      auto const before = found_;
+      one_goes_on_ = false;
+      visit_inputs(r, *this);
+      if (found_ != before) return !(ends_with_first_ && one_goes_on_);
+      if (one_goes_on_) return false;
+    }  // else the last one has ended; a link runs then, like any task
+    auto const shown = r.interrupt_.load(std::memory_order_seq_cst);  // (S2) after (M1)
+    if (shown == shown_as::nothing) return add_nested_child(r);
+    if ((shown & (shown_as::parked | shown_as::coroutine)) == 0) return false;
+    if (!may_look_in_frames_) {
+      wants_frames_ = true;
+      return false;
+    }
+    record* const awaits = (shown & shown_as::coroutine) != 0
+                               ? reinterpret_cast<record*>(shown - shown_as::coroutine)
+                               : reinterpret_cast<parked_waiter*>(shown - shown_as::parked)->awaits;
+    return awaits != nullptr && add(*awaits, false);
+  }
+
+  // A task that runs another one on its own stack goes on when that one does. That one stands first among its children, if
+  // it has ever waited.
+  bool add_nested_child(record& r) noexcept {
+    lock_record(r);
+    record* const first = r.children_;
+    bool const there = first != nullptr && first->nested_ && add(*first, true);
+    unlock_record(r);
+    return there;
+  }
+
+  bool visit(record& input) noexcept override {
+    if ((input.state_.load(std::memory_order_relaxed) & record_state::begun) != 0) return add(input, true);
+    one_goes_on_ = true;
+    return ++unbegun_ < most;
+  }
+
+  void ends_with_first() noexcept override { ends_with_first_ = true; }
+
+  bool add(record& r, bool to_pin) noexcept {
+    if (found_ == most) {
+      one_goes_on_ = true;  // for all we know
+      return false;
+    }
+    if (to_pin) pin(r);
+    all_[found_] = &r;
+    pinned_[found_++] = to_pin;
+    return true;
+  }
+
+  // Upwards lock by lock, as link_to_ancestors() does: nothing ends while its lock is held, and nothing goes before its
+  // children have ended.
+  static bool stopped_by_others(record& from) noexcept {
+    record* r = &from;
+    lock_record(*r);
+    for (;;) {
+      auto const* const rare = r->rare_.load(std::memory_order_acquire);  // (F1)
+      bool const ended = (r->state_.load(std::memory_order_relaxed) & record_state::done) != 0;
+      bool const by_others = ended || (rare != nullptr && rare->stopped_by_others);
+      record* const parent = r->parent_;
+      bool const on_its_own = (r->state_.load(std::memory_order_relaxed) & record_state::detached) != 0;
+      bool const go_up = !by_others && parent != nullptr && !on_its_own;
+      if (go_up) lock_record(*parent);
+      unlock_record(*r);
+      // That one above has ended says nothing about those below; that the one we asked for has, everything.
+      if (!go_up) return by_others && (!ended || r == &from);
+      r = parent;
+    }
+  }
+
+  record& self_;
+  bool const may_look_in_frames_;
+  bool wants_frames_ = false;
+  bool ends_with_first_ = false;  // of the record whose inputs were just visited,
+  bool one_goes_on_ = false;      // and one of these
+  std::size_t unbegun_ = 0;   // inputs that were looked at for nothing
+  std::size_t found_ = 0;
+  std::size_t length_ = 0;
+  std::array<record*, most> all_;
+  std::array<record*, most> way_;
+  std::array<bool, most> pinned_;
+};
+
+// Nobody finds the wait any more. Its owner still takes it back.
+void hide(wait_request& q) noexcept {
+  if ((q.shown & shown_as::parked) != 0) {
+    reinterpret_cast<parked_waiter*>(q.shown - shown_as::parked)->awaits = nullptr;
+  } else {
+    auto expected = q.shown;  // unless a stopper has it
+    q.self->interrupt_.compare_exchange_strong(expected, shown_as::coroutine, std::memory_order_relaxed);
+  }
+}
+
+// Apart, because it takes some room on a stack.
+[[gnu::noinline]] bool refuse_under_guard(waiter& w, wait_request& q) noexcept {
+  std::lock_guard const held{searching_guard};
+  searching.store(true, std::memory_order_seq_cst);  // (M1)
+  bool refused = false;
+  {
+    search all{*q.self, true};
+    if (all.leads_back(*q.awaited) && !all.may_be_stopped_by_others() && claim(w, claimant::itself)) {
+      q.deadlock = all.error();
+      hide(q);  // before the guard opens: who closes the same cycle at this moment must find it open
+      refused = true;
+    }
+  }
+  searching.store(false, std::memory_order_release);  // (M1)
+  return refused;
+}
+
+[[gnu::noinline]] bool refuse_after_search(waiter& w, wait_request& q) noexcept {
+  {
+    search near{*q.self, false};
+    if (!near.leads_back(*q.awaited) && !near.wants_frames()) return false;
+  }
+  return refuse_under_guard(w, q);
+}
+
+}  // namespace
+
+bool refuse_if_cycle(waiter& w, wait_request& q) noexcept {
+  record& awaited = *q.awaited;
+  // Nearly always it has not begun, or runs.
+  if ((awaited.state_.load(std::memory_order_relaxed) & record_state::begun) == 0) return false;
+  return refuse_after_search(w, q);
+}
+
+void let_searches_leave() noexcept {
+  if (!searching.load(std::memory_order_seq_cst)) return;  // (M1) after (S2)
+  std::lock_guard const until_it_has{searching_guard};
+}
+
+}  // namespace errand::detail
