@@ -15,8 +15,8 @@
 #include <thread>
 #include <vector>
 
-#include "base/sanitizers.hpp"
 #include "support/counted.hpp"
+#include "support/in_child.hpp"
 #include "support/sequencer.hpp"
 
 namespace {
@@ -266,7 +266,7 @@ TEST_F(blocking_death, a_limit_that_makes_no_sense_is_said_and_ignored) {
 }
 
 TEST_F(blocking_death, rule_20_a_forked_child_has_blocking_threads_of_its_own) {
-  if (errand::detail::thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer lets no thread start after such a fork";
+  if (!errand_test::threads_work_after_fork) GTEST_SKIP() << errand_test::no_threads_after_fork;
   EXPECT_EXIT(
       {
         errand::async(errand::blocking, [] {}).get();  // its thread idles

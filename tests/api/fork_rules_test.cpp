@@ -65,8 +65,7 @@ void require_working_errand() {
 class fork_rules : public testing::Test {
  protected:
   void SetUp() override {
-    if (!errand_test::threads_work_after_fork)
-      GTEST_SKIP() << "ThreadSanitizer's runtime cannot start threads in the child of a process with threads";
+    if (!errand_test::threads_work_after_fork) GTEST_SKIP() << errand_test::no_threads_after_fork;
   }
 };
 

@@ -50,8 +50,7 @@ void do_something(errand_test::generator& random, errand::pool& own) {
 }
 
 TEST(fork_stress, children_work_whatever_the_parents_threads_were_doing) {
-  if (!errand_test::threads_work_after_fork)
-    GTEST_SKIP() << "ThreadSanitizer's runtime cannot start threads in the child of a process with threads";
+  if (!errand_test::threads_work_after_fork) GTEST_SKIP() << errand_test::no_threads_after_fork;
   errand_test::generator seeds{errand_test::test_seed()};
   errand::pool own{2};
   std::atomic<bool> over{false};

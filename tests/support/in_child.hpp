@@ -12,19 +12,14 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/sanitizers.hpp"
+
 namespace errand_test {
 
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool threads_work_after_fork = false;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-inline constexpr bool threads_work_after_fork = false;  // its runtime refuses threads in the child of a process with threads
-#else
-inline constexpr bool threads_work_after_fork = true;
-#endif
-#else
-inline constexpr bool threads_work_after_fork = true;
-#endif
+/// What a skipped test says: the child of a process with threads may neither start some nor allocate. ThreadSanitizer's runtime
+/// refuses threads there; AddressSanitizer's leaves the locks of its allocator as the parent's threads held them.
+inline constexpr bool threads_work_after_fork = !errand::detail::sanitized_memory;
+inline constexpr char const* no_threads_after_fork = "a sanitizer's runtime does not survive the fork of a process with threads";
 
 /// For the child: fails it.
 inline void require(bool holds, std::string const& what) {
