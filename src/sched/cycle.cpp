@@ -92,7 +92,7 @@ class search final : input_visitor {
 
   // False if something may go on.
   bool add_what_it_waits_for(record& r) noexcept {
-    auto const s = r.state_.load(std::memory_order_acquire);
+    auto const s = r.state_.load(std::memory_order_relaxed);
     if ((s & record_state::begun) == 0 || (s & record_state::done) != 0) return false;
     if (r.stands_for_others_) {
       auto const before = found_;

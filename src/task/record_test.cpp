@@ -174,7 +174,7 @@ TEST(record, a_stop_and_the_arming_of_an_interrupt_never_miss_each_other) {
     bool armed = false;
     pin(r);
     at_once({[&] {
-               armed = arm_interrupt(r, w);
+               armed = arm_interrupt(r, reinterpret_cast<std::uintptr_t>(&w));
                if (!armed && !claim(w, claimant::itself)) armed = true;  // the stopper was faster: it wakes us
                if (armed)
                  while (w.wakes == 0) std::this_thread::yield();

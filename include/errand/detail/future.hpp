@@ -170,7 +170,7 @@ class [[nodiscard("dropping a future asks its task to stop and waits for it; kee
   ~future() { reset(); }
 
   /// Waits, then returns the value or rethrows what the task threw; operation_cancelled if it was stopped, timed_out if
-  /// its deadline stopped it. Throws deadlock from inside the task itself, operation_cancelled if the waiting task was
+  /// its deadline stopped it. Throws deadlock if the task waits for the caller, operation_cancelled if the waiting task was
   /// asked to stop (the future then still holds the task), std::logic_error if there is no task. Leaves the future empty.
   /// A task that would have to park throws std::bad_alloc if there is no stack to be had for its worker.
   /// Cost where the result is there: some nanoseconds. On a worker of the task's pool, a task that nobody has begun and
