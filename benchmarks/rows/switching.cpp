@@ -32,7 +32,7 @@ repetition yield_to_each_other(settings const& s) {
 // Something to wait for that ends when it is told to and can be used again: what is behind a future, without a task.
 class reusable_end : public errand::detail::record {
  public:
-  reusable_end() : record{&nothing, 0, std::source_location::current()} { renew(); }
+  reusable_end() : record{&nothing, std::source_location::current()} { renew(); }
 
   void renew() { state_.store(running, std::memory_order_relaxed); }
   [[nodiscard]] bool awaited() const {
