@@ -352,8 +352,9 @@ auto async(how const& options, F&& f, Args&&... args) {
 }
 
 // What is wrong when the compiler points here:
-template <class... Arguments>
-void async(Arguments&&...) = delete;  // errand::async: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x); std::launch policies are places here: threads, inplace, a pool.
+template <class First, class... Rest>
+  requires(!(std::is_same_v<std::remove_cvref_t<First>, how> && detail::runs<Rest...>))
+void async(First&&, Rest&&...) = delete;  // errand::async: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x); std::launch policies are places here: threads, inplace, a pool.
 
 // ---- inside a coroutine ------------------------------------------------------------------------------------------------
 

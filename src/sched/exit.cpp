@@ -2,6 +2,7 @@
 #include "sched/exit.hpp"
 
 #include "base/check.hpp"
+#include "base/fork.hpp"
 #include "base/futex.hpp"
 #include "sched/worker.hpp"
 #include "task/detached.hpp"
@@ -34,6 +35,10 @@ double limit_in_seconds() {
   return default_limit;
 }
 
+// Some were left: the program ends without them, and nobody waits a second time.
+constinit std::atomic<bool> gave_up{false};
+[[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept { gave_up.store(false, std::memory_order_relaxed); }};
+
 // True if nothing was left.
 bool drain(record const* self) {
   double const seconds = limit_in_seconds();
@@ -46,6 +51,7 @@ bool drain(record const* self) {
   for (std::size_t i = 0; i < left.size() && i < most_named; ++i) line.append(i == 0 ? " " : ", ").append(left[i]);
   if (left.size() > most_named) line.append(", ...");
   say(line);
+  gave_up.store(true, std::memory_order_relaxed);
   return false;
 }
 
@@ -58,7 +64,7 @@ void drain_now() {
   registered_by_detach.store(false, std::memory_order_relaxed);
   record const* const self = this_thread().current;
   if (auto* const w = this_thread().as_worker; w != nullptr) w->hand_over();
-  drain(self);
+  if (!gave_up.load(std::memory_order_relaxed)) drain(self);
 }
 
 // Tempting: a once_flag. Fails because a child of fork() would inherit it in the midst of the call. If two threads come here
