@@ -117,6 +117,7 @@ class search final : input_visitor {
   // A task that runs another one on its own stack goes on when that one does. That one stands first among its children, if
   // it has ever waited.
   bool add_nested_child(record& r) noexcept {
+    if (!has_linked_children(r)) return false;
     lock_record(r);
     record* const first = r.children_;
     bool const there = first != nullptr && first->nested_ && add(*first, true);
@@ -215,9 +216,11 @@ void hide(wait_request& q) noexcept {
 
 bool refuse_if_cycle(waiter& w, wait_request& q) noexcept {
   record& awaited = *q.awaited;
-  // Nearly always it has not begun, or runs.
+  // Nearly always it has not begun, or runs and has no child that could run on its stack.
   if ((awaited.state_.load(std::memory_order_relaxed) & record_state::begun) == 0) return false;
-  return refuse_after_search(w, q);
+  bool const may_wait = awaited.stands_for_others_ || has_linked_children(awaited) ||
+                        awaited.interrupt_.load(std::memory_order_seq_cst) != shown_as::nothing;  // (S2)
+  return may_wait && refuse_after_search(w, q);
 }
 
 void let_searches_leave() noexcept {

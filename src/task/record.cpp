@@ -121,7 +121,7 @@ void complete(record& r) noexcept {
     } else if (r.state_.compare_exchange_weak(before, before | record_state::lock, std::memory_order_acquire,  // (K1)
                                               std::memory_order_relaxed)) {
       to_wake = claim_all(std::exchange(r.waiters_, nullptr));
-      r.children_ = nullptr;  // they see `done` under our lock, and leave us alone
+      write_link(r.children_, nullptr);  // they see `done` under our lock, and leave us alone
       // (C1) and (K2) in one step: nothing of ours touches the record under its lock once `done` is seen.
       auto const change = record_state::done - record_state::lock - record_state::hooked + owed;
       after = r.state_.fetch_add(change, std::memory_order_acq_rel) + change;  // (C1)

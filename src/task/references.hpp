@@ -82,6 +82,13 @@ inline void begin_nested(record& child) noexcept {
   if (child.parent_ != nullptr) --child.parent_->unresolved_children_;
 }
 
+/// (S2) seq_cst: a child enters the list before it shows a waiter, and who waits for the parent looks at the list after it has
+/// shown its own. The look needs no lock as long as it finds nobody.
+inline void write_link(record*& link, record* to) noexcept { std::atomic_ref{link}.store(to, std::memory_order_seq_cst); }  // (S2)
+[[nodiscard]] inline bool has_linked_children(record& r) noexcept {
+  return std::atomic_ref{r.children_}.load(std::memory_order_seq_cst) != nullptr;  // (S2)
+}
+
 /// Whether `r` is `innermost`, or beneath it: tasks that run in place lie on the stack of another one's, which goes on when
 /// they have ended. By the flow of `innermost`, or while that waits.
 [[nodiscard]] inline bool runs_on_stack_of(record const* innermost, record const& r) noexcept {

@@ -136,7 +136,7 @@ void link_to_ancestors(record& self) noexcept {
       rare.next_sibling = *place;
       rare.link_to_self = place;
       if (*place != nullptr) rare_of(**place).link_to_self = &rare.next_sibling;
-      *place = child;
+      write_link(*place, child);
       parent->state_.fetch_or(record_state::hooked, std::memory_order_relaxed);
     }
     child->state_.fetch_or(record_state::kin, std::memory_order_relaxed);
@@ -163,7 +163,7 @@ void unlink_from_parent(record& self) noexcept {
   lock_record(parent);
   if ((parent.state_.load(std::memory_order_relaxed) & record_state::done) == 0) {
     auto& rare = rare_of(self);
-    *rare.link_to_self = rare.next_sibling;
+    write_link(*rare.link_to_self, rare.next_sibling);
     if (rare.next_sibling != nullptr) rare_of(*rare.next_sibling).link_to_self = rare.link_to_self;
   }
   unlock_record(parent);

@@ -125,7 +125,7 @@ struct record : runnable {
   // ---- The second.
   std::source_location from_;               // the line that started the task
   waiter* waiters_ = nullptr;               // under lock
-  record* children_ = nullptr;              // under lock; those that must hear of a stop (state bit kin)
+  record* children_ = nullptr;              // under lock; those that must hear of a stop (state bit kin).
   std::atomic<std::uintptr_t> interrupt_{0};  // (S2) whom a stop wakes, while the task waits; see task/stop.hpp
   std::exception_ptr error_;                // written before done; read after
 
