@@ -350,14 +350,16 @@ template <class F, class... Args>
 auto async(how const& options, F&& f, Args&&... args) {
   return detail::start(options, std::forward<F>(f), std::forward<Args>(args)...);
 }
+/// Of options that have a name of their own, and may change.
+template <class Options, class F, class... Args>
+  requires std::is_same_v<std::remove_cvref_t<Options>, how> && detail::runs<F, Args...>
+auto async(Options&& options, F&& f, Args&&... args) {
+  return detail::start(options, std::forward<F>(f), std::forward<Args>(args)...);
+}
 
 // What is wrong when the compiler points here:
-template <class First, class... Rest>
-  requires(!std::is_same_v<std::remove_cvref_t<First>, how>)
-void async(First&&, Rest&&...) = delete;  // errand::async: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x); std::launch policies are places here: threads, inplace, a pool.
-template <class F, class... Args>
-  requires(!detail::runs<F, Args...>)
-void async(how const&, F&&, Args&&...) = delete;  // errand::async: the same, after the options.
+template <class... Arguments>
+void async(Arguments&&...) = delete;  // errand::async: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x); std::launch policies are places here: threads, inplace, a pool.
 
 // ---- inside a coroutine ------------------------------------------------------------------------------------------------
 

@@ -203,12 +203,12 @@ void join(shared_loop& loop, runner& r) noexcept {
   wait_request q;
   q.awaited = &r;
   q.self = cancellable_task();
-  if (q.self == nullptr || !stop_requested(*q.self)) block(q);
+  if (q.self == nullptr || !stop_requested(*q.self)) block_or_sleep(q);
   if (r.done()) return;
   fail_loop(loop, nullptr);
   wait_request to_the_end;
   to_the_end.awaited = &r;
-  block(to_the_end);
+  block_or_sleep(to_the_end);
 }
 
 // The list grows at its head while runners run, and stays whole until the last has ended: a failure must reach them all.

@@ -133,7 +133,7 @@ class group_record final : public anchor {
       wait_request q;
       q.awaited = &w;
       q.self = cancelled ? nullptr : self;
-      block(q);
+      block_or_sleep(q);
       if (q.deadlock) {
         if (take_back(w)) std::rethrow_exception(q.deadlock);
       } else if (!w.done()) {
@@ -144,7 +144,7 @@ class group_record final : public anchor {
       if (w.done()) continue;
       wait_request to_the_end;
       to_the_end.awaited = &w;
-      block(to_the_end);
+      block_or_sleep(to_the_end);
     }
   }
 

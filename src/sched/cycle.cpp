@@ -21,7 +21,7 @@ namespace {
 
 // Held by a search that looks into the frames of others, and so by one search at a time.
 constinit small_lock searching_guard{};
-// (M1) seq_cst: set before the search looks at whom a task waits for; let_searches_leave() looks at it after the task has
+// (X1) seq_cst: set before the search looks at whom a task waits for; let_searches_leave() looks at it after the task has
 // taken its wait back (S2). So a search that has seen the wait is seen by the task.
 constinit std::atomic<bool> searching{false};
 
@@ -101,7 +101,7 @@ class search final : input_visitor {
       if (found_ != before) return !(ends_with_first_ && one_goes_on_);
       if (one_goes_on_) return false;
     }  // else the last one has ended; a link runs then, like any task
-    auto const shown = r.interrupt_.load(std::memory_order_seq_cst);  // (S2) after (M1)
+    auto const shown = r.interrupt_.load(std::memory_order_seq_cst);  // (S2) after (X1)
     if (shown == shown_as::nothing) return add_nested_child(r);
     if ((shown & (shown_as::parked | shown_as::coroutine)) == 0) return false;
     if (!may_look_in_frames_) {
@@ -190,7 +190,7 @@ void hide(wait_request& q) noexcept {
 // Apart, because it takes some room on a stack.
 [[gnu::noinline]] bool refuse_under_guard(waiter& w, wait_request& q) noexcept {
   std::lock_guard const held{searching_guard};
-  searching.store(true, std::memory_order_seq_cst);  // (M1)
+  searching.store(true, std::memory_order_seq_cst);  // (X1)
   bool refused = false;
   {
     search all{*q.self, true};
@@ -200,7 +200,7 @@ void hide(wait_request& q) noexcept {
       refused = true;
     }
   }
-  searching.store(false, std::memory_order_release);  // (M1)
+  searching.store(false, std::memory_order_release);  // (X1)
   return refused;
 }
 
@@ -224,7 +224,7 @@ bool refuse_if_cycle(waiter& w, wait_request& q) noexcept {
 }
 
 void let_searches_leave() noexcept {
-  if (!searching.load(std::memory_order_seq_cst)) return;  // (M1) after (S2)
+  if (!searching.load(std::memory_order_seq_cst)) return;  // (X1) after (S2)
   std::lock_guard const until_it_has{searching_guard};
 }
 

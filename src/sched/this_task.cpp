@@ -32,7 +32,7 @@ void yield() {
   record* const self = this_thread().current;  // the same on whatever thread it goes on
   if (self != nullptr) throw_if_stopped(*self);
   thread_state& t = this_thread();
-  if (t.as_worker == nullptr) return std::this_thread::yield();
+  if (t.as_worker == nullptr || t.calling_back != 0) return std::this_thread::yield();
   worker::let_others_run(t);
   if (self != nullptr) throw_if_stopped(*self);
 }

@@ -4,6 +4,7 @@
 #include "base/fork.hpp"
 #include "base/lock.hpp"
 #include "sched/threads.hpp"
+#include "task/rare_fields.hpp"
 #include "task/stop.hpp"
 
 #include <memory>
@@ -70,10 +71,54 @@ class timekeeper {
         record& r = *e->to_stop;
         pin(r);  // it is alive: it disarms this entry before it is done
         held.unlock();
-        stop_record(r, true);
-        unpin(r);
+        if (!may_call_back(r) || !stop_elsewhere(r)) {
+          stop_record(r, true);
+          unpin(r);
+        }
       }
       held.lock();
+    }
+  }
+
+  // Whether a stop may run code of the user's, of its own stop callbacks or of those below.
+  static bool may_call_back(record& r) noexcept {
+    if (r.stands_for_others_) return true;
+    lock_record(r);
+    auto const* const rare = r.rare_.load(std::memory_order_acquire);  // (F1)
+    bool const may = r.children_ != nullptr || (rare != nullptr && rare->source);
+    unlock_record(r);
+    return may;
+  }
+
+  // By another thread: a callback may take its time, or wait for something that waits for the time. False if there is no memory,
+  // or no thread to be had.
+  bool stop_elsewhere(record& r) noexcept {
+    try {
+      std::call_once(stopper_started_, [this] { start_thread("errand/stops", [this] { run_stops(); }).detach(); });
+      std::lock_guard const held{stops_guard_};
+      stops_.push_back(&r);
+    } catch (std::exception const&) {
+      return false;
+    }
+    stops_given_.fetch_add(1, std::memory_order_relaxed);
+    futex_wake(&stops_given_);
+    return true;
+  }
+
+  [[noreturn]] void run_stops() noexcept {
+    std::vector<record*> taken;
+    for (;;) {
+      auto const seen = stops_given_.load(std::memory_order_relaxed);
+      {
+        std::lock_guard const held{stops_guard_};  // what is given later changes the word after we have read it
+        taken.swap(stops_);
+      }
+      if (taken.empty()) futex_wait(stops_given_, seen);
+      for (record* const r : taken) {
+        stop_record(*r, true);
+        unpin(*r);
+      }
+      taken.clear();
     }
   }
 
@@ -119,6 +164,10 @@ class timekeeper {
   std::vector<timer_entry*> heap_;
   std::int64_t sleeping_until_ = INT64_MIN;           // INT64_MIN while awake
   std::atomic<std::uint32_t> nearest_changed_{0};
+  std::once_flag stopper_started_;
+  small_lock stops_guard_;        // the next
+  std::vector<record*> stops_{};  // pinned: tasks whose limit has passed, and whose stop may call the user
+  std::atomic<std::uint32_t> stops_given_{0};
 };
 
 // Leaked: its thread never ends. (T2) release publishes it as made, acquire sees it. A child of fork() makes its own, and

@@ -125,10 +125,18 @@ void block(wait_request& q) {
           ", which goes on in the parent process; a child that was forked inside a task or a loop may only exec or _exit");
   thread_state& t = this_thread();
   tell_of_wait(t.current);
-  if (t.as_worker != nullptr)
+  if (t.as_worker != nullptr && t.calling_back == 0)
     park_fiber(q);
   else
     sleep_thread(q);
+}
+
+void block_or_sleep(wait_request& q) noexcept {
+  try {
+    block(q);
+  } catch (std::bad_alloc const&) {
+    sleep_thread(q);
+  }
 }
 
 void make_ready(runnable& r, pool_core& home, std::uint32_t only) noexcept {
@@ -139,8 +147,8 @@ void make_ready(runnable& r, pool_core& home, std::uint32_t only) noexcept {
 }
 
 record* cancellable_task() {
-  record* const self = this_thread().current;
-  return self != nullptr && std::uncaught_exceptions() == 0 ? self : nullptr;
+  thread_state const& t = this_thread();
+  return t.current != nullptr && t.calling_back == 0 && std::uncaught_exceptions() == 0 ? t.current : nullptr;
 }
 
 void check_no_self_wait(record const& r) {
@@ -186,7 +194,7 @@ void stop_and_join(record& r) noexcept {
   if (r.done()) return;
   wait_request q;
   q.awaited = &r;
-  block(q);
+  block_or_sleep(q);
 }
 
 void drop(record& r) noexcept {

@@ -33,11 +33,15 @@ void disarm(waiter& w, wait_request& q) noexcept;
 /// of waits: then q.deadlock says so. Throws std::bad_alloc.
 void block(wait_request& q);
 
+/// The same for those who cannot throw: without a stack to go on with, the thread is blocked.
+void block_or_sleep(wait_request& q) noexcept;
+
 /// Makes a parked fiber, a suspended coroutine ready: onto the deque of the calling worker if it is one of that pool's, else
 /// into the pool's inbox. In a pinned pool, to the worker that it names.
 void make_ready(runnable& r, pool_core& home, std::uint32_t only = any_worker) noexcept;
 
-/// The task that a wait on the calling thread may be ended with, by a stop: none outside tasks and while an exception unwinds.
+/// The task that a wait on the calling thread may be ended with, by a stop: none outside tasks, while an exception
+/// unwinds and in a stop callback, where nothing can be thrown.
 [[nodiscard]] record* cancellable_task();
 
 /// Tries to run a task that nobody has begun on the stack of the task that waits for it. True: it is done.

@@ -49,7 +49,13 @@ void tell(record& r, record*& to_tell) noexcept {
     to_tell = child;
   }
   unlock_record(r);
-  if (source) source->request_stop();
+  if (source) {
+    // The destructor of a std::stop_callback tells by the thread whether it is called from within the callback. So a callback
+    // must not park: what runs on this thread meanwhile might be that destructor.
+    ++this_thread().calling_back;
+    source->request_stop();
+    --this_thread().calling_back;
+  }
   interrupt(r);
   if (!r.stands_for_others_) return;
   // Those whom it tells in turn join our list instead of a deeper stack.

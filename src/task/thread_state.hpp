@@ -18,6 +18,7 @@ struct thread_state {
   record* current = nullptr;     // the innermost task running on this thread
   worker* as_worker = nullptr;   // set for the life of a pool's thread
   bool blocking = false;         // set for the life of a thread for tasks that block
+  unsigned calling_back = 0;     // stop callbacks of the user's that are running: the task stays on this thread meanwhile
   trampoline* resuming = nullptr;  // the innermost loop that resumes coroutines on the running stack
   // Composites; none is set while code of the user's runs.
   settle_list* settling = nullptr;  // the ends that are still to be brought about by the one that is under way

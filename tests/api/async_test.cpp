@@ -217,6 +217,19 @@ struct without_default {
   int value;
 };
 
+TEST(async_forms, a_result_that_refers_to_the_tasks_own_arguments_is_kept_as_a_value) {
+  struct holder {
+    std::string text = "too long to be stored within the string itself";
+  };
+  holder const one;
+  auto member = errand::async(&holder::text, one);
+  static_assert(std::is_same_v<decltype(member), errand::future<std::string>>);
+  EXPECT_EQ(member.get(), one.text);
+  auto const same = [](std::string&& x) -> std::string&& { return std::move(x); };
+  EXPECT_EQ(errand::async(same, one.text).get(), one.text);
+  EXPECT_EQ(errand::async([&] { return one.text; }).then(same).get(), one.text);
+}
+
 TEST(async_forms, results_need_no_default_constructor) {
   EXPECT_EQ(errand::async([] { return without_default{3}; }).get().value, 3);
   auto outcome = errand::async([] { return without_default{4}; }).result();

@@ -102,7 +102,7 @@ TEST(cycle_model, fails_if_a_refused_wait_is_still_to_be_seen) {
 
 struct looking {
   memory kind = memory::weak;
-  order says_that_it_searches = order::seq_cst;  // (M1)
+  order says_that_it_searches = order::seq_cst;  // (X1)
   bool says_so_first = true;                     // before it looks who waits
   bool task_looks = true;                        // let_searches_leave()
   bool task_takes_back_first = true;             // before it looks
@@ -124,21 +124,21 @@ verdict explore(looking how) {
   auto& s = e.thread("search");
   auto const say = [=](view& v) { v.store(searching, 1, how.says_that_it_searches); };
   s.step("locks the guard", lock);
-  if (how.says_so_first) s.step("says that it searches (M1)", say);
+  if (how.says_so_first) s.step("says that it searches (X1)", say);
   s.step("looks whether the task waits (S2)", [=](view& v) { v[seen] = static_cast<signed char>(v.load(shown)); });
-  if (!how.says_so_first) s.step("says that it searches (M1)", say);
+  if (!how.says_so_first) s.step("says that it searches (X1)", say);
   s.step("looks into the frame",
          [=](view& v) {
            if (v[seen] != 0) v.touch(frame);
          })
-      .step("has done (M1)", [=](view& v) { v.store(searching, 0, order::release); })
+      .step("has done (X1)", [=](view& v) { v.store(searching, 0, order::release); })
       .step("opens the guard", [=](view& v) { v.exchange(guard, 0); });
 
   auto& t = e.thread("task");
   auto const take_back = [=](view& v) { v.exchange(shown, 0); };
   if (how.task_takes_back_first) t.step("takes its wait back (S2)", take_back);
   if (how.task_looks)
-    t.step("looks whether somebody searches (M1)",
+    t.step("looks whether somebody searches (X1)",
            [=](view& v) {
              if (v.load(searching) == 0) v.go_to("gone");
            })

@@ -126,7 +126,7 @@ struct link_record final : Record, link {
 template <class Body>
 struct continued {
   using result = decltype(std::declval<Body&>()(std::declval<record&>()));
-  using value = result;
+  using value = kept_result<result>;
   using record_type = function_record<record, value, Body>;
 };
 template <class Body>

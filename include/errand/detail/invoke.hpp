@@ -57,7 +57,10 @@ struct call_result : std::invoke_result<std::decay_t<F>, std::decay_t<Args>...> 
 template <class F, class... Args>
   requires wants_stop_token<F, Args...>
 struct call_result<F, Args...> : std::invoke_result<std::decay_t<F>, std::stop_token, std::decay_t<Args>...> {};
+/// How a result is kept: an rvalue reference as a value, because it may refer to the task's own arguments.
+template <class T>
+using kept_result = std::conditional_t<std::is_rvalue_reference_v<T>, std::remove_cvref_t<T>, T>;
 template <class F, class... Args>
-using call_result_t = typename call_result<F, Args...>::type;
+using call_result_t = kept_result<typename call_result<F, Args...>::type>;
 
 }  // namespace errand::detail

@@ -132,14 +132,16 @@ class task_group {
     auto* r = detail::make_task_record<detail::group_member>(options.from, std::forward<F>(f), std::forward<Args>(args)...);
     detail::spawn(*group_, where, *r, carried);
   }
+  /// Of options that have a name of their own, and may change.
+  template <class Options, class F, class... Args>
+    requires std::is_same_v<std::remove_cvref_t<Options>, how> && detail::runs<F, Args...>
+  void spawn(Options&& options, F&& f, Args&&... args) {
+    spawn(std::as_const(options), std::forward<F>(f), std::forward<Args>(args)...);
+  }
 
   // What is wrong when the compiler points here:
-  template <class First, class... Rest>
-    requires(!std::is_same_v<std::remove_cvref_t<First>, how>)
-  void spawn(First&&, Rest&&...) = delete;  // errand::task_group::spawn: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x).
-  template <class F, class... Args>
-    requires(!detail::runs<F, Args...>)
-  void spawn(how const&, F&&, Args&&...) = delete;  // errand::task_group::spawn: the same, after the options.
+  template <class... Arguments>
+  void spawn(Arguments&&...) = delete;  // errand::task_group::spawn: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x).
 
   /// Waits until all tasks have ended, those included that are spawned meanwhile. Rethrows the first failure, then and each
   /// time after. Returns normally if there was none, also if request_stop() was called. A point of cancellation: a stop of
