@@ -277,7 +277,7 @@ TEST(loops, a_stop_ends_a_loop_that_only_computes) {
 
 // ---- waiting inside --------------------------------------------------------------------------------------------------
 
-TEST(loops, iterations_that_sleep_sleep_together_even_on_one_worker) {
+TEST(loops, rule_14_iterations_that_sleep_sleep_together_even_on_one_worker) {
   // Each sleeps until all are inside: no time is measured, a loop that held them up would hang.
   for (unsigned const workers : {1U, 2U}) {
     errand::pool own{workers};
@@ -292,7 +292,7 @@ TEST(loops, iterations_that_sleep_sleep_together_even_on_one_worker) {
   }
 }
 
-TEST(loops, iterations_that_sleep_in_a_loop_of_a_foreign_thread_sleep_together) {
+TEST(loops, rule_14_iterations_that_sleep_in_a_loop_of_a_foreign_thread_sleep_together) {
   errand::pool own{1};
   std::atomic<int> inside{0};
   errand::for_each_index(own, 100, [&](std::size_t) {
@@ -301,7 +301,7 @@ TEST(loops, iterations_that_sleep_in_a_loop_of_a_foreign_thread_sleep_together) 
   });
 }
 
-TEST(loops, iterations_may_start_tasks_and_wait_for_them) {
+TEST(loops, rule_14_iterations_may_start_tasks_and_wait_for_them) {
   by_every_caller([](auto&& where) {
     std::atomic<int> sum{0};
     errand::for_each_index(where, 200, [&](std::size_t i) {
@@ -312,7 +312,7 @@ TEST(loops, iterations_may_start_tasks_and_wait_for_them) {
   });
 }
 
-TEST(loops, nest_three_deep) {
+TEST(loops, rule_14_loops_nest_three_deep) {
   by_every_caller([](auto&& where) {
     std::atomic<int> calls{0};
     errand::for_each_index(where, 10, [&](std::size_t) {
