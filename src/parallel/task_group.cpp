@@ -15,6 +15,7 @@
 #include <errand/group.hpp>
 
 #include <mutex>
+#include <string>
 
 namespace errand::detail {
 
@@ -236,12 +237,17 @@ class group_record final : public anchor {
   std::vector<group_member*> failed_;        // ended; in that order
 };
 
+// What messages call it: it has no name, but a line.
+static std::string described(group_record const& g) {
+  return std::string{"the task group made at "} + g.from_.file_name() + ':' + std::to_string(g.from_.line());
+}
+
 group_record& make_group(std::source_location from) { return *make_record<group_record>(from); }
 
 void end_group(group_record& g) noexcept {
   if (g.inherited()) return;
   if (g.runs_here())
-    fatal("a task group is destroyed by one of its own tasks, which it would wait for");
+    fatal(described(g) + " is destroyed by one of its own tasks, which it would wait for: " + describe(*this_thread().current));
   g.stop_all();
   g.join(false);
   g.release_failed();
@@ -298,7 +304,8 @@ void spawn(group_record& g, pool_core* where, group_member& m, start_options con
 
 void wait_for_group(group_record& g) {
   if (g.inherited()) throw_inherited(g, "errand::task_group::wait()");
-  if (g.runs_here()) throw deadlock{"a task waits for the group that it belongs to"};
+  if (g.runs_here())
+    throw deadlock{describe(*this_thread().current) + " waits for " + described(g) + ", which waits for that task"};
   if (g.join(true)) throw operation_cancelled{};
   g.rethrow_first();
 }

@@ -344,7 +344,7 @@ TEST(waiting_death, rule_05_destroying_a_pool_inside_its_own_task_ends_the_progr
         auto own = std::make_unique<errand::pool>(1U);
         errand::async(*own, [&] { own.reset(); }).get();
       },
-      "errand: a pool is destroyed by one of its own tasks");
+      "errand: the pool \"errand\" is destroyed by one of its own tasks.*: task \\(.*waiting_rules_test.cpp:[0-9]+\\)");
 }
 
 // ---- rule 16 ---------------------------------------------------------------------------------------------------------
