@@ -29,13 +29,14 @@ void run_loop(pool_core* where, std::size_t count, void* context, loop_body body
 
 template <class F>
 void loop(pool_core* where, std::size_t count, F& body, std::source_location from) {
-  auto const call_it = [](void* f, std::size_t i, void*& own) {
+  auto call_it = [&body](std::size_t i, void*& own) {  // body may be const, or a function
     if constexpr (std::is_invocable_v<F&, std::size_t>)
-      (*static_cast<F*>(f))(i);
+      body(i);
     else
-      (*static_cast<F*>(f))(i, own);
+      body(i, own);
   };
-  run_loop(where, count, std::addressof(body), call_it, from);
+  using caller = decltype(call_it);
+  run_loop(where, count, &call_it, [](void* c, std::size_t i, void*& own) { (*static_cast<caller*>(c))(i, own); }, from);
 }
 
 template <class F>
@@ -186,7 +187,7 @@ T reduce(Where&& where, Range&& range, T init, Op&& op, Transform&& transform = 
   using element = decltype(detail::call(transform, std::declval<elements_type&>()[0]));
   static_assert(std::is_constructible_v<T, element>,
                 "errand::reduce: an element, or what transform makes of it, cannot be converted to the type of init");
-  static_assert(std::is_invocable_v<Op&, T, T> && std::is_constructible_v<T, std::invoke_result_t<Op&, T, T>>,
+  static_assert(std::is_invocable_r_v<T, Op&, T, T>,
                 "errand::reduce: op takes two values of the type of init and returns one");
   elements_type elements{range};
   if (elements.size() == 0) return init;

@@ -153,6 +153,17 @@ TEST(for_each_index, calls_every_index_exactly_once) {
   });
 }
 
+std::atomic<std::size_t> sum_of_indices{0};
+void add_index(std::size_t i) { sum_of_indices += i; }
+
+TEST(for_each_index, takes_constant_callables_and_functions) {
+  sum_of_indices = 0;
+  auto const constant = [](std::size_t i) { add_index(i); };
+  errand::for_each_index(10, constant);
+  errand::for_each_index(10, add_index);
+  EXPECT_EQ(sum_of_indices, 90U);
+}
+
 TEST(for_each_index, inplace_is_serial_in_order_on_this_thread) {
   std::vector<std::size_t> order;
   int const self = thread_number();
