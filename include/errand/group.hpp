@@ -170,11 +170,11 @@ auto map(Range&& range, F&& f, std::source_location from = std::source_location:
   return errand::map(threads, range, f, from);
 }
 
-/// `init` and all elements x of a range, or all transform(x), combined by op to one value: op(op(init, x0), x1) and so on, in any
-/// brackets but in this order. So op has to be associative, and need not be commutative: to append is good. As std::reduce and
-/// std::transform_reduce, which ask for both. `T` is the type of init and of the result; elements, or what transform makes
-/// of them, are converted to it, and op takes two of it. T may be move-only and needs no default constructor. Returns init
-/// if the range is empty.
+/// `init` and all elements x of a range, or all transform(x), combined by op to one value: op(op(init, x0), x1) and so on,
+/// in any brackets but in this order. So op has to be associative, and need not be commutative: to append is good. As
+/// std::reduce and std::transform_reduce, which ask for both. `T` is the type of init and of the result; elements, or what
+/// transform makes of them, are converted to it, and op takes two of it. T may be move-only and needs no default
+/// constructor. Returns init if the range is empty.
 ///
 /// Everything else as for_each: op and transform are called by several threads, and may wait. What is bracketed with what
 /// changes from run to run, and with it the last digits of floating-point sums; at `inplace` it is a fold from the left.
@@ -201,10 +201,11 @@ T reduce(Range&& range, T init, Op&& op, Transform&& transform = Transform{},
   return errand::reduce(threads, range, std::move(init), op, transform, from);
 }
 
-/// Calls all the functions, two or more of them, in parallel, and returns when all have ended: for halves of one thing, as of a
-/// sort. What they return is ignored. They are iterations of a loop, and all is as for_each says: the caller takes part, the
-/// first exception stops the rest and is rethrown; they may wait, but not for one another (when_all of tasks is for those).
-/// At `inplace`, and where nobody is free to help, they run one after another, in order. Costs about as much as async for each.
+/// Calls all the functions, two or more of them, in parallel, and returns when all have ended: for halves of one thing, as
+/// of a sort. After oneTBB's. What they return is ignored. They are iterations of a loop, and all is as for_each says: the
+/// caller takes part, the first exception stops the rest and is rethrown; they may wait, but not for one another (when_all
+/// of tasks is for those). At `inplace`, and where nobody is free to help, they run one after another, in order. Costs a task
+/// for each worker that could help, and no copy of a function.
 #define ERRAND_FROM std::source_location from = std::source_location::current()
 template <detail::core_place Where, detail::branch F, detail::branch G>
 void parallel_invoke(Where&& where, F&& f, G&& g, ERRAND_FROM) {

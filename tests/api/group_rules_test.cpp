@@ -532,7 +532,8 @@ TEST(group_rules_death, rule_05_a_group_destroyed_by_its_own_task_ends_the_progr
         g->spawn([g] { delete g; });
         errand_test::flag{}.wait();
       },
-      "errand: the task group made at .*group_rules_test.cpp:[0-9]+ is destroyed by one of its own tasks.*: task \\(.*:[0-9]+\\)");
+      "errand: the task group made at .*group_rules_test.cpp:[0-9]+ is destroyed by one of its own tasks.*: task "
+      "\\(.*:[0-9]+\\)");
 }
 
 }  // namespace
