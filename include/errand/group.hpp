@@ -1,30 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // module: parallel
 //
-// Many at once: map gathers f of every element in input order, for_each and for_each_index do without results. The
-// caller takes part. The first failure stops the rest, all that began are joined, then it is rethrown. One word, the
-// place, chooses between serial, the pool and a pool of one's own. when_all and when_any make one future of several;
-// task_group is for tasks that are started one by one.
+// Many at once: map gathers f of every element in input order, for_each and for_each_index do without results, reduce
+// combines them to one, parallel_invoke runs different functions. The caller takes part. The first failure stops the rest,
+// all that began are joined, then it is rethrown. One word, the place, chooses between serial, the pool and a pool of one's
+// own. when_all and when_any make one future of several; task_group is for tasks that are started one by one.
 #pragma once
 
+#include <errand/detail/reduce.hpp>
 #include <errand/detail/task_group.hpp>
 #include <errand/detail/when.hpp>
 #include <errand/task.hpp>
 
+#include <concepts>
 #include <iterator>
 #include <vector>
 
 namespace errand {
 namespace detail {
 
-/// Calls body(context, i) for every i below count, spread over the pool's workers and the calling thread; on the calling
+/// What is called for every index. `own` is null at first, and whoever runs some of the indices, one by one and mostly in
+/// order, has one of his own: for what the body wants to keep from one to the next.
+using loop_body = void (*)(void* context, std::size_t index, void*& own);
+
+/// Calls body(context, i, own) for every i below count, spread over the pool's workers and the calling thread; on the calling
 /// thread alone, in order, if there is no pool. Returns when all have ended; rethrows the first failure.
-void run_loop(pool_core* where, std::size_t count, void* context, void (*body)(void* context, std::size_t index),
-              std::source_location from);
+void run_loop(pool_core* where, std::size_t count, void* context, loop_body body, std::source_location from);
 
 template <class F>
 void loop(pool_core* where, std::size_t count, F& body, std::source_location from) {
-  run_loop(where, count, std::addressof(body), [](void* f, std::size_t i) { (*static_cast<F*>(f))(i); }, from);
+  auto call_it = [&body](std::size_t i, void*& own) {  // body may be const, or a function
+    if constexpr (std::is_invocable_v<F&, std::size_t>)
+      body(i);
+    else
+      body(i, own);
+  };
+  using caller = decltype(call_it);
+  run_loop(where, count, &call_it, [](void* c, std::size_t i, void*& own) { (*static_cast<caller*>(c))(i, own); }, from);
+}
+
+template <class F>
+concept branch = std::invocable<F&>;
+
+template <class... Branches>
+void invoke_branches(pool_core* where, std::source_location from, Branches&... branches) {
+  auto body = [&](std::size_t i) {
+    std::size_t number = 0;
+    ((number++ == i ? static_cast<void>(branches()) : void()), ...);
+  };
+  loop(where, sizeof...(Branches), body, from);
 }
 
 /// The elements of any range by index: the range itself where it has random access; a list of iterators where it can be
@@ -144,6 +168,80 @@ auto map(Where&& where, Range&& range, F&& f, std::source_location from = std::s
 template <detail::no_place Range, class F>
 auto map(Range&& range, F&& f, std::source_location from = std::source_location::current()) {
   return errand::map(threads, range, f, from);
+}
+
+/// `init` and all elements x of a range, or all transform(x), combined by op to one value: op(op(init, x0), x1) and so on,
+/// in any brackets but in this order. So op has to be associative, and need not be commutative: to append is good. As
+/// std::reduce and std::transform_reduce, which ask for both. `T` is the type of init and of the result; elements, or what
+/// transform makes of them, are converted to it, and op takes two of it. T may be move-only and needs no default
+/// constructor. Returns init if the range is empty.
+///
+/// Everything else as for_each: op and transform are called by several threads, and may wait. What is bracketed with what
+/// changes from run to run, and with it the last digits of floating-point sums; at `inplace` it is a fold from the left.
+/// Costs an allocation for each share that somebody took, some hundred for a million elements; the caller combines these.
+/// Throws std::bad_alloc, and what op and transform throw.
+template <detail::core_place Where, class Range, class T, class Op, class Transform = detail::unchanged>
+T reduce(Where&& where, Range&& range, T init, Op&& op, Transform&& transform = Transform{},
+         std::source_location from = std::source_location::current()) {
+  using elements_type = detail::indexed<std::remove_reference_t<Range>>;
+  using element = decltype(detail::call(transform, std::declval<elements_type&>()[0]));
+  static_assert(std::is_constructible_v<T, element>,
+                "errand::reduce: an element, or what transform makes of it, cannot be converted to the type of init");
+  static_assert(std::is_invocable_r_v<T, Op&, T, T>,
+                "errand::reduce: op takes two values of the type of init and returns one");
+  elements_type elements{range};
+  if (elements.size() == 0) return init;
+  detail::reduction folded{init, elements, op, transform};
+  detail::loop(detail::place_access::core(where), elements.size(), folded, from);
+  return folded.gather();
+}
+template <detail::no_place Range, class T, class Op, class Transform = detail::unchanged>
+T reduce(Range&& range, T init, Op&& op, Transform&& transform = Transform{},
+         std::source_location from = std::source_location::current()) {
+  return errand::reduce(threads, range, std::move(init), op, transform, from);
+}
+
+/// Calls all the functions, two or more of them, in parallel, and returns when all have ended: for halves of one thing, as
+/// of a sort. After oneTBB's. What they return is ignored. They are iterations of a loop, and all is as for_each says: the
+/// caller takes part, the first exception stops the rest and is rethrown; they may wait, but not for one another (when_all
+/// of tasks is for those). At `inplace`, and where nobody is free to help, they run one after another, in order. Costs a task
+/// for each worker that could help, and no copy of a function.
+#define ERRAND_FROM std::source_location from = std::source_location::current()
+template <detail::core_place Where, detail::branch F, detail::branch G>
+void parallel_invoke(Where&& where, F&& f, G&& g, ERRAND_FROM) {
+  detail::invoke_branches(detail::place_access::core(where), from, f, g);
+}
+template <detail::core_place Where, detail::branch F, detail::branch G, detail::branch H>
+void parallel_invoke(Where&& where, F&& f, G&& g, H&& h, ERRAND_FROM) {
+  detail::invoke_branches(detail::place_access::core(where), from, f, g, h);
+}
+template <detail::core_place Where, detail::branch F, detail::branch G, detail::branch H, detail::branch I>
+void parallel_invoke(Where&& where, F&& f, G&& g, H&& h, I&& i, ERRAND_FROM) {
+  detail::invoke_branches(detail::place_access::core(where), from, f, g, h, i);
+}
+template <detail::branch F, detail::branch G>
+void parallel_invoke(F&& f, G&& g, ERRAND_FROM) {
+  detail::invoke_branches(&detail::default_pool(), from, f, g);
+}
+template <detail::branch F, detail::branch G, detail::branch H>
+void parallel_invoke(F&& f, G&& g, H&& h, ERRAND_FROM) {
+  detail::invoke_branches(&detail::default_pool(), from, f, g, h);
+}
+template <detail::branch F, detail::branch G, detail::branch H, detail::branch I>
+void parallel_invoke(F&& f, G&& g, H&& h, I&& i, ERRAND_FROM) {
+  detail::invoke_branches(&detail::default_pool(), from, f, g, h, i);
+}
+#undef ERRAND_FROM
+/// Five and more: the line is not captured.
+template <detail::core_place Where, detail::branch... Branches>
+  requires(sizeof...(Branches) > 4)
+void parallel_invoke(Where&& where, Branches&&... branches) {
+  detail::invoke_branches(detail::place_access::core(where), std::source_location{}, branches...);
+}
+template <detail::branch... Branches>
+  requires(sizeof...(Branches) > 4)
+void parallel_invoke(Branches&&... branches) {
+  detail::invoke_branches(&detail::default_pool(), std::source_location{}, branches...);
 }
 
 // ---- one future of several ---------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// for_each_index, for_each and map: one shared count of indices, handed out in shrinking shares to as many runners as
-// there are workers. The caller is one of them, unless it is a worker and the iterations may block. A runner whose iteration is about to wait gives back the rest of its share
-// and starts another runner in its stead, so that iterations that wait do not hold up those that could go on.
+// for_each_index, for_each, map, reduce and parallel_invoke: one shared count of indices, handed out in shrinking shares to
+// as many runners as there are workers. The caller is one of them, unless it is a worker and the iterations may block. A
+// runner whose iteration is about to wait gives back the rest of its share and starts another runner in its stead, so that
+// iterations that wait do not hold up those that could go on.
 #include "base/lock.hpp"
 #include "sched/pool_core.hpp"
 #include "sched/wait.hpp"
@@ -32,7 +33,7 @@ struct shared_loop {
   pool_core& where;
   std::size_t width;  // how many runners work at a time
   void* context;
-  void (*body)(void* context, std::size_t index);
+  loop_body body;
   std::source_location from;
 
   small_lock guard{};          // all below
@@ -76,7 +77,7 @@ class runner final : public result_record<void> {
         if (!next_of_share(i)) break;
         try {
           if (stop_requested(*this)) throw operation_cancelled{};
-          loop_.body(loop_.context, i);
+          loop_.body(loop_.context, i, own_);
         } catch (operation_cancelled const&) {
           return fail(nullptr);
         } catch (...) {
@@ -153,6 +154,7 @@ class runner final : public result_record<void> {
   runner* next_offering_ = nullptr;  // under the guard
   bool offered_ = false;             // under the guard: it stands in shares
   bool offered_seen_ = false;        // this runner's: it may have offered since it last looked
+  void* own_ = nullptr;              // the body's, for this runner
 };
 
 void start_another(shared_loop& loop) noexcept {
@@ -229,12 +231,12 @@ void join_all(shared_loop& loop) noexcept {
 
 }  // namespace
 
-void run_loop(pool_core* where, std::size_t count, void* context, void (*body)(void* context, std::size_t index),
-              std::source_location from) {
+void run_loop(pool_core* where, std::size_t count, void* context, loop_body body, std::source_location from) {
   // A worker must not be blocked: at `blocking` it runs no iteration by itself.
   bool const takes_part = where == nullptr || where->size() != 0 || this_thread().as_worker == nullptr;
   if (where == nullptr || (count == 1 && takes_part)) {
-    for (std::size_t i = 0; i < count; ++i) body(context, i);
+    void* own = nullptr;
+    for (std::size_t i = 0; i < count; ++i) body(context, i, own);
     return;
   }
   if (count == 0) return;

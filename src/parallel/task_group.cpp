@@ -16,6 +16,7 @@
 #include <errand/group.hpp>
 
 #include <mutex>
+#include <string>
 
 namespace errand::detail {
 
@@ -278,12 +279,17 @@ group_waiter::group_waiter(group_record& g) noexcept
 
 }  // namespace
 
+// What messages call it: it has no name, but a line.
+static std::string described(group_record const& g) {
+  return std::string{"the task group made at "} + g.from_.file_name() + ':' + std::to_string(g.from_.line());
+}
+
 group_record& make_group(std::source_location from) { return *make_record<group_record>(from); }
 
 void end_group(group_record& g) noexcept {
   if (g.inherited()) return;
   if (auto const* const member = g.member_here(); member != nullptr)
-    fatal("a task group is destroyed by one of its own tasks, " + describe(*member) + ", which it would wait for");
+    fatal(described(g) + " is destroyed by one of its own tasks, which it would wait for: " + describe(*member));
   g.stop_all();
   g.join(false);
   g.release_failed();
@@ -340,9 +346,11 @@ void spawn(group_record& g, pool_core* where, group_member& m, start_options con
 
 void wait_for_group(group_record& g) {
   if (g.inherited()) throw_inherited(g, "errand::task_group::wait()");
-  if (auto const* const member = g.member_here(); member != nullptr)
-    throw deadlock{"a cycle of waits: " + describe(*this_thread().current) + " would wait for the task group of " +
-                   describe(*member)};
+  if (auto const* const member = g.member_here(); member != nullptr) {
+    record const& self = *this_thread().current;
+    throw deadlock{describe(self) + " waits for " + described(g) + ", which waits for " +
+                   (member == &self ? "that task" : describe(*member))};
+  }
   if (g.join(true) == group_record::join_end::cancelled) throw operation_cancelled{};
   g.rethrow_first();
 }

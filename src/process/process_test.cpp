@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/sanitizers.hpp"
+#include "process/modules.hpp"
 #include "process/test_jobs.hpp"
 
 namespace errand {
@@ -81,6 +82,18 @@ TEST_F(process_face_test, a_crash_names_the_line_that_started_the_task) {
   }
 }
 
+TEST_F(process_face_test, rule_18_a_function_that_workers_cannot_have_is_refused_with_the_reason) {
+  static int nowhere = 0;  // data: in no module's code, as what was compiled at run time
+  try {
+    static_cast<void>(detail::module_list::of_this_process().find(reinterpret_cast<void (*)()>(&nowhere + (1 << 24))));
+    FAIL();
+  } catch (std::runtime_error const& e) {
+    EXPECT_STREQ(e.what(),
+                 "errand: a function cannot run in a worker process: it lies in no loaded module (was it compiled at run "
+                 "time?)");
+  }
+}
+
 TEST_F(process_face_test, exit_in_a_task_ends_its_process_only) {
   try {
     async(processes, [] { ::_exit(3); }).get();
@@ -91,7 +104,7 @@ TEST_F(process_face_test, exit_in_a_task_ends_its_process_only) {
   }
 }
 
-TEST_F(process_face_test, request_stop_kills_the_process_of_a_running_task) {
+TEST_F(process_face_test, rule_09_request_stop_ends_a_running_task_for_sure) {
   auto endless = async(processes, run_for_ever, 0);
   wait_for_counter(0);
   endless.request_stop();
@@ -99,7 +112,7 @@ TEST_F(process_face_test, request_stop_kills_the_process_of_a_running_task) {
   EXPECT_EQ(async(processes, add, 1, 1).get(), 2);
 }
 
-TEST_F(process_face_test, dropping_the_future_kills_and_joins) {
+TEST_F(process_face_test, rule_09_so_does_dropping_its_future) {
   {
     auto endless = async(processes, run_for_ever, 0);
     wait_for_counter(0);

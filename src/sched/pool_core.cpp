@@ -49,7 +49,7 @@ pool_core::pool_core(unsigned workers, pool_setup setup)
     close();
     for (unsigned i = 0; i < started; ++i) workers_[i].join();
     throw std::system_error{e.code(), "errand: could not start worker " + std::to_string(started + 1) + " of " +
-                                          std::to_string(size_)};
+                                          std::to_string(size_) + " of the pool \"" + setup_.name + '"'};
   }
   std::lock_guard const held{open_pools_guard};
   next_open_ = std::exchange(open_pools, this);
@@ -57,7 +57,8 @@ pool_core::pool_core(unsigned workers, pool_setup setup)
 
 pool_core::~pool_core() {
   if (auto const* const w = this_thread().as_worker; w != nullptr && &w->home() == this)
-    fatal("a pool is destroyed by one of its own tasks, which it would wait for");
+    fatal("the pool \"" + setup_.name + "\" is destroyed by one of its own tasks, which it would wait for" +
+          (this_thread().current != nullptr ? ": " + describe(*this_thread().current) : std::string{}));
   {
     std::lock_guard const held{sleep_guard_};
     closing_ = true;

@@ -131,10 +131,20 @@ TEST(blocking, its_futures_are_waited_for_from_everywhere) {
   EXPECT_EQ(errand::async(errand::blocking, coroutine).get(), 5);
 }
 
-TEST(blocking, is_never_run_in_place_by_a_worker_that_waits_for_it) {
+TEST(blocking, rule_03_is_never_run_in_place_by_a_worker_that_waits_for_it) {
   errand::async([] {
     int const worker = thread_number();
     for (int i = 0; i < 100; ++i) EXPECT_NE(errand::async(errand::blocking, thread_number).get(), worker);
+  }).get();
+}
+
+TEST(blocking, rule_03_runs_nothing_in_place_while_it_waits) {
+  errand::async(errand::blocking, [] {
+    int const self = thread_number();
+    for (int i = 0; i < 100; ++i) {
+      EXPECT_NE(errand::async(thread_number).get(), self);
+      EXPECT_NE(errand::async(errand::blocking, thread_number).get(), self);
+    }
   }).get();
 }
 

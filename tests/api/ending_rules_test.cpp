@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Rules of behaviour 17 to 19: errors nobody took, what messages say, and the end of the program. What ends a program is
-// tried in child processes that run the test binary anew, so that nothing of this process's threads is theirs.
+// Rules of behaviour 17 and 19: errors nobody took, and the end of the program. What ends a program is tried in child
+// processes that run the test binary anew, so that nothing of this process's threads is theirs.
 #include <gtest/gtest.h>
 #include <errand/task.hpp>
 
@@ -177,20 +177,6 @@ TEST(errors, rule_17_setting_a_handler_gives_the_one_before) {
 }
 
 // ---- rule 18 ---------------------------------------------------------------------------------------------------------
-
-TEST(errors, rule_18_a_pool_too_large_is_refused_with_both_numbers) {
-  try {
-    errand::pool{5000};
-    FAIL();
-  } catch (std::invalid_argument const& e) {
-    EXPECT_NE(std::string{e.what()}.find("5000"), std::string::npos) << e.what();
-    EXPECT_NE(std::string{e.what()}.find("4096"), std::string::npos) << e.what();
-  }
-}
-
-TEST(errors, rule_18_finish_inside_a_task_is_refused) {
-  EXPECT_THROW(errand::async([] { static_cast<void>(errand::finish()); }).get(), std::logic_error);
-}
 
 // ---- in child processes ----------------------------------------------------------------------------------------------
 

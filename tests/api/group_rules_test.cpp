@@ -508,6 +508,22 @@ TEST(group_rules, rule_05_a_task_that_waits_for_its_own_group_gets_deadlock) {
   EXPECT_THROW(g.wait(), errand::deadlock);
 }
 
+TEST(group_rules, rule_09_a_stopped_group_waits_for_code_without_points_of_cancellation) {
+  errand_test::flag begun, end;
+  bool ended = false;
+  errand::task_group g;
+  g.spawn([&] {
+    begun.raise();
+    end.wait();
+    ended = true;
+  });
+  begun.wait();
+  g.request_stop();
+  std::jthread const releases{[&] { end.raise(); }};
+  g.wait();
+  EXPECT_TRUE(ended);
+}
+
 TEST(group_rules_death, rule_05_a_group_destroyed_by_its_own_task_ends_the_program_with_a_message) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(
@@ -516,7 +532,8 @@ TEST(group_rules_death, rule_05_a_group_destroyed_by_its_own_task_ends_the_progr
         g->spawn([g] { delete g; });
         errand_test::flag{}.wait();
       },
-      "a task group is destroyed by one of its own tasks");
+      "errand: the task group made at .*group_rules_test.cpp:[0-9]+ is destroyed by one of its own tasks.*: task "
+      "\\(.*:[0-9]+\\)");
 }
 
 }  // namespace

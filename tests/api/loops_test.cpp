@@ -153,6 +153,17 @@ TEST(for_each_index, calls_every_index_exactly_once) {
   });
 }
 
+std::atomic<std::size_t> sum_of_indices{0};
+void add_index(std::size_t i) { sum_of_indices += i; }
+
+TEST(for_each_index, takes_constant_callables_and_functions) {
+  sum_of_indices = 0;
+  auto const constant = [](std::size_t i) { add_index(i); };
+  errand::for_each_index(10, constant);
+  errand::for_each_index(10, add_index);
+  EXPECT_EQ(sum_of_indices, 90U);
+}
+
 TEST(for_each_index, inplace_is_serial_in_order_on_this_thread) {
   std::vector<std::size_t> order;
   int const self = thread_number();
@@ -277,7 +288,7 @@ TEST(loops, a_stop_ends_a_loop_that_only_computes) {
 
 // ---- waiting inside --------------------------------------------------------------------------------------------------
 
-TEST(loops, iterations_that_sleep_sleep_together_even_on_one_worker) {
+TEST(loops, rule_14_iterations_that_sleep_sleep_together_even_on_one_worker) {
   // Each sleeps until all are inside: no time is measured, a loop that held them up would hang.
   for (unsigned const workers : {1U, 2U}) {
     errand::pool own{workers};
@@ -292,7 +303,7 @@ TEST(loops, iterations_that_sleep_sleep_together_even_on_one_worker) {
   }
 }
 
-TEST(loops, iterations_that_sleep_in_a_loop_of_a_foreign_thread_sleep_together) {
+TEST(loops, rule_14_iterations_that_sleep_in_a_loop_of_a_foreign_thread_sleep_together) {
   errand::pool own{1};
   std::atomic<int> inside{0};
   errand::for_each_index(own, 100, [&](std::size_t) {
@@ -301,7 +312,7 @@ TEST(loops, iterations_that_sleep_in_a_loop_of_a_foreign_thread_sleep_together) 
   });
 }
 
-TEST(loops, iterations_may_start_tasks_and_wait_for_them) {
+TEST(loops, rule_14_iterations_may_start_tasks_and_wait_for_them) {
   by_every_caller([](auto&& where) {
     std::atomic<int> sum{0};
     errand::for_each_index(where, 200, [&](std::size_t i) {
@@ -312,7 +323,7 @@ TEST(loops, iterations_may_start_tasks_and_wait_for_them) {
   });
 }
 
-TEST(loops, nest_three_deep) {
+TEST(loops, rule_14_loops_nest_three_deep) {
   by_every_caller([](auto&& where) {
     std::atomic<int> calls{0};
     errand::for_each_index(where, 10, [&](std::size_t) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Rules of behaviour 1, 2, 3, 5 and 16: who waits, on which stack, and what goes on meanwhile.
+// Rules of behaviour 1 to 5 and 16: who waits, on which stack, and what goes on meanwhile.
 #include <gtest/gtest.h>
-#include <errand/task.hpp>
+#include <errand/group.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -216,6 +216,54 @@ TEST(waiting, rule_03_get_on_a_worker_runs_the_task_in_place_if_nobody_has_begun
   }).get();
 }
 
+TEST(waiting, rule_03_so_do_wait_result_and_co_await) {
+  // The last one started would be the first to be taken by a worker whose task has parked.
+  errand::pool one{1};
+  auto const in_order = [&](auto use) {
+    std::string order;
+    auto a = errand::async(one, [&] { order += 'a'; });
+    auto b = errand::async(one, [&] { order += 'b'; });
+    use(a);
+    EXPECT_EQ(order, "a");
+    b.wait();
+  };
+  errand::async(one, [&] {
+    in_order([](errand::future<void>& a) { a.wait(); });
+    in_order([](errand::future<void>& a) { static_cast<void>(a.result()); });
+  }).get();
+  errand::async(one, [&]() -> errand::task<> {
+    std::string order;
+    auto a = errand::async(one, [&] { order += 'a'; });
+    auto b = errand::async(one, [&] { order += 'b'; });
+    co_await a;
+    EXPECT_EQ(order, "a");
+    co_await b;
+  }).get();
+}
+
+TEST(waiting, rule_03_a_child_that_is_more_than_a_plain_task_is_never_run_in_place) {
+  errand::pool one{1};
+  errand::async(one, [&] {
+    auto const elsewhere = [](std::uintptr_t there) { EXPECT_FALSE(on_one_stack(there, place_on_stack())); };
+    elsewhere(errand::async(one, place_on_stack).share().get());
+    elsewhere(errand::async(one, [] {}).then(place_on_stack).get());
+    elsewhere(errand::async(one, []() -> errand::task<std::uintptr_t> { co_return place_on_stack(); }).get());
+    elsewhere(std::get<0>(errand::when_all(errand::async(one, place_on_stack)).get()));
+    elsewhere(errand::when_any(errand::async(one, place_on_stack)).get().value);
+  }).get();
+}
+
+TEST(waiting, rule_03_what_somebody_else_has_started_is_never_run_in_place) {
+  errand::pool one{1};
+  flag let_go;
+  errand::future<std::uintptr_t> other;
+  auto holds = errand::async(one, [&] { let_go.wait(); });
+  auto waits = errand::async(one, [&] { return on_one_stack(other.get(), place_on_stack()); });
+  other = errand::async(one, place_on_stack);  // the worker takes up who waits for it first
+  let_go.raise();
+  EXPECT_FALSE(waits.get());
+}
+
 TEST(waiting, rule_03_in_place_goes_only_as_deep_as_the_stack_allows) {
   // Frames of 8 KiB: ten thousand of them fit on no stack.
   errand::pool one{1};
@@ -265,6 +313,26 @@ TEST(waiting, rule_03_a_worker_never_runs_another_pools_task_in_place) {
   errand::pool other{1};
   int const worker_of_other = errand::async(other, thread_number).get();
   EXPECT_EQ(errand::async(one, [&] { return errand::async(other, thread_number).get(); }).get(), worker_of_other);
+}
+
+// ---- rule 4: of what there is, for there are no items of a main queue yet -----------------------------------------------
+
+TEST(waiting, rule_04_a_wait_on_the_main_thread_runs_nothing_there) {
+  int const main_thread = ::getpid();
+  ASSERT_EQ(thread_number(), main_thread);
+  errand::pool one{1};
+  auto const runs_elsewhere = [&] { EXPECT_NE(thread_number(), main_thread); };
+  for (int i = 0; i < 100; ++i) {
+    errand::async(runs_elsewhere).get();
+    errand::async(one, runs_elsewhere).wait();
+    static_cast<void>(errand::async(runs_elsewhere).then(runs_elsewhere).result());
+    errand::async(one, runs_elsewhere).share().get();
+    errand::when_all(errand::async(runs_elsewhere), errand::async(one, runs_elsewhere)).get();
+    EXPECT_EQ(errand::async(one, runs_elsewhere).wait_for(24h), errand::future_status::ready);
+    errand::task_group g{one};
+    g.spawn(runs_elsewhere);
+    g.wait();
+  }
 }
 
 // ---- rule 5 ----------------------------------------------------------------------------------------------------------
@@ -344,7 +412,7 @@ TEST(waiting_death, rule_05_destroying_a_pool_inside_its_own_task_ends_the_progr
         auto own = std::make_unique<errand::pool>(1U);
         errand::async(*own, [&] { own.reset(); }).get();
       },
-      "errand: a pool is destroyed by one of its own tasks");
+      "errand: the pool \"errand\" is destroyed by one of its own tasks.*: task \\(.*waiting_rules_test.cpp:[0-9]+\\)");
 }
 
 // ---- rule 16 ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ make the compiler's complaints name the document. A comment just before a block 
     <!-- snippet: skip REASON -->      not compiled; counted as skipped
     <!-- snippet: preamble NAME -->    NAME.hpp instead of preamble.hpp
     <!-- snippet: output -->           must print what the next ```text block shows
+
+In that block main.cpp:N is line N of a program, as its reader sees it who has pasted it into a main.cpp.
 """
 import pathlib
 import re
@@ -174,7 +176,8 @@ def generate(source_dir, output_dir):
         expected = ""
         if "output" in block.directives:
             expected = f"{name}.expected"
-            write_if_changed(output_dir / expected, block.output)
+            here = lambda line: f"{relative}:{block.line - 1 + int(line[1])}"
+            write_if_changed(output_dir / expected, re.sub(r"\bmain\.cpp:(\d+)", here, block.output))
         manifest.append(f'add_snippet_run({name} {program} "{argument}" "{expected}")')
 
     for document in filter(pathlib.Path.exists, documents):
