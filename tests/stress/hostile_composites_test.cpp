@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Composites, groups and loops beyond what anybody needs: when_all and when_any of thousands, of every type at once, nested a
+// thousand deep; groups that are spawned into, waited for and stopped from everywhere; loops without an end; and all of them
+// inside one another. Whatever fails, is stopped or is dropped, no task is lost and none is left.
+#include <forward_list>
+#include <functional>
+#include <iterator>
+#include <list>
+#include <ranges>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "stress/hostile.hpp"
+
+namespace {
+
+using namespace errand_test;
+
+constexpr int many = scaled(2000);
+
+/// So many futures of what `make(i)` starts.
+template <class Make>
+auto futures(int n, Make make) {
+  std::vector<decltype(make(0))> all;
+  for (int i = 0; i < n; ++i) all.push_back(make(i));
+  return all;
+}
+
+auto sleeper(int) { return errand::async(sleep_long); }
+
+using hostile_composites = hostile;
+
+TEST_F(hostile_composites, of_thousands_gather_values_of_every_kind_in_order) {
+  auto pointers =
+      errand::when_all(futures(many, [](int i) { return errand::async([i] { return std::make_unique<int>(i); }); }));
+  auto bits = errand::when_all(futures(many, [](int i) { return errand::async([i] { return i % 3 == 0; }); }));
+  std::atomic<int> ran{0};
+  errand::when_all(futures(many, [&](int) { return errand::async([&] { ++ran; }); })).get();
+  EXPECT_EQ(ran, many);
+  auto const gathered_pointers = pointers.get();
+  auto const gathered_bits = bits.get();
+  for (std::size_t i = 0; i < std::size_t{many}; ++i) {
+    EXPECT_EQ(*gathered_pointers[i], static_cast<int>(i));
+    EXPECT_EQ(gathered_bits[i], i % 3 == 0);
+  }
+}
+
+TEST_F(hostile_composites, of_thousands_are_won_by_the_only_one_that_can) {
+  auto r = errand::when_any(futures(many, [](int i) {
+             return errand::async([i, here = counted{}] { return i == many / 2 ? i : sleep_long(); });
+           })).get();
+  EXPECT_EQ(r.index, std::size_t{many / 2});
+  EXPECT_EQ(r.value, many / 2);
+  EXPECT_EQ(counted::alive(), 0);
+}
+
+TEST_F(hostile_composites, of_thousands_that_fail_give_every_error_to_him_who_asks) {
+  std::atomic<int> thrown{0};
+  auto failing = [&](int i) {
+    return errand::async([&, i]() -> int {
+      ++thrown;
+      throw i;
+    });
+  };
+  EXPECT_THROW((void)errand::when_any(futures(many, failing)).get(), int);
+  EXPECT_EQ(thrown, many);
+  thrown = 0;
+  auto o = errand::when_all(futures(many, failing)).result();
+  EXPECT_NE(o.error(), nullptr);
+  int further = 0;
+  for (auto const& e : o.further_errors()) further += e != nullptr ? 1 : 0;
+  EXPECT_EQ(1 + further, thrown);
+}
+
+TEST_F(hostile_composites, of_thousands_that_sleep_are_stopped_and_dropped) {
+  auto all = errand::when_all(futures(many, sleeper));
+  auto any = errand::when_any(futures(many, sleeper));
+  all.request_stop();
+  any.request_stop();
+  EXPECT_TRUE(all.result().stopped());
+  EXPECT_TRUE(any.result().stopped());
+  { auto dropped = errand::when_all(futures(many, sleeper)); }
+  { auto dropped = errand::when_any(futures(many, sleeper)); }
+}
+
+TEST_F(hostile_composites, of_every_type_at_once_keep_each_to_its_own) {
+  static int variable = 3;
+  auto reference = []() -> int& { return variable; };
+  auto pointer = [] { return std::make_unique<int>(2); };
+  auto text = [] { return std::string{"s"}; };
+  auto nothing = [] {};
+  for (int round = 0; round < scaled(200); ++round) {
+    auto all = errand::when_all(errand::async(nothing), errand::async(reference), errand::async(pointer),
+                                errand::async(text), errand::async([] { return true; }), errand::async(nothing))
+                   .get();
+    EXPECT_EQ(&std::get<1>(all), &variable);
+    EXPECT_EQ(*std::get<2>(all), 2);
+    EXPECT_EQ(std::get<3>(all), "s");
+    EXPECT_TRUE(std::get<4>(all));
+
+    auto any = errand::when_any(errand::async([]() -> int { throw 1; }), errand::async(nothing),
+                                errand::async([]() -> std::unique_ptr<int> { throw 2; }),
+                                errand::async([] { return sleep_long(), std::string{}; }),
+                                errand::async([]() -> double { throw 3; }))
+                   .get();
+    EXPECT_EQ(any.index, 1u);
+    EXPECT_EQ(any.value.index(), 1u);
+  }
+}
+
+TEST_F(hostile_composites, know_tasks_that_tokens_have_stopped_before_and_after) {
+  for (int round = 0; round < scaled(200); ++round) {
+    std::stop_source source;
+    auto by_token = [&] { return errand::async({.stop = source.get_token()}, sleep_long); };
+    auto all = errand::when_all(sleeper(0), by_token());
+    source.request_stop();
+    EXPECT_TRUE(all.result().stopped());
+    auto any = errand::when_any(by_token(), errand::async([] { return 2; })).get();
+    EXPECT_EQ(any.index, 1u);
+    EXPECT_EQ(any.value, 2);
+  }
+}
+
+TEST_F(hostile_composites, stop_and_join_what_they_were_given_if_one_of_it_is_empty) {
+  for (int round = 0; round < scaled(200); ++round) {
+    auto one_empty = [](int i) {
+      return i == 1 ? errand::future<int>{} : errand::async([here = counted{}] { return sleep_long(); });
+    };
+    EXPECT_THROW((void)errand::when_all(futures(3, one_empty)), std::logic_error);
+    EXPECT_THROW((void)errand::when_any(one_empty(0), one_empty(1)), std::logic_error);
+    EXPECT_EQ(counted::alive(), 0);
+  }
+}
+
+TEST_F(hostile_composites, nested_hundreds_deep_gather_and_are_stopped) {
+  constexpr int depth = scaled(500);
+  auto gathered = errand::async([] { return std::vector<int>{0}; });
+  for (int i = 1; i <= depth; ++i)
+    gathered = errand::when_all(std::move(gathered), errand::async([i] { return i; })).then([](auto both) {
+      auto v = std::move(std::get<0>(both));
+      v.push_back(std::get<1>(both));
+      return v;
+    });
+  auto const v = gathered.get();
+  EXPECT_EQ(v.size(), std::size_t{depth + 1});
+  EXPECT_EQ(v.back(), depth);
+
+  auto stopped = sleeper(0);
+  for (int i = 0; i < depth; ++i)
+    stopped = errand::when_any(std::move(stopped), sleeper(0)).then([](errand::any_result<int> r) { return r.value; });
+  stopped.request_stop();
+  EXPECT_TRUE(stopped.result().stopped());
+}
+
+class hostile_groups : public hostile {
+ protected:
+  enum class end { well, stop, failure };
+
+  /// Threads spawn trees into a group that others wait for, and that one may stop; a node of a tree may fail.
+  void storm(errand::place where, end how) {
+    std::atomic<int> ran{0}, over{0}, ready{0}, after{0};
+    errand::task_group g{where};
+    std::function<void(int)> const node = [&, alive = counted{}](int depth) {
+      struct at_end {
+        std::atomic<int>& count;
+        ~at_end() { ++count; }
+      } const end_of_node{over};
+      ++ran;
+      for (int i = 0; depth > 0 && i < 2; ++i) g.spawn(node, depth - 1);
+      if (depth == 1) this_task::yield();
+      if (depth == 2 && how == end::failure) throw std::runtime_error{"a node"};
+    };
+    auto wait = [&] {
+      if (how != end::failure) return g.wait();
+      try {
+        g.wait();
+      } catch (std::runtime_error const&) {
+      }
+    };
+    constexpr int threads = 7;
+    {
+      std::vector<std::jthread> all;
+      for (int t = 0; t < threads; ++t)
+        all.emplace_back([&, t] {
+          ++ready;
+          until([&] { return ready == threads; });
+          for (int i = 0; t < 4 && i < 10; ++i)
+            i % 2 == 0 ? g.spawn(node, 3) : g.spawn({.timeout = 1h, .name = "node"}, node, 3);
+          if (t == 4 || t == 5) wait();
+          if (t == 6 && how == end::stop) g.request_stop();
+        });
+    }
+    if (how == end::failure) {
+      EXPECT_THROW(g.wait(), std::runtime_error);
+      EXPECT_THROW(g.wait(), std::runtime_error) << "said once, it is said again";
+      EXPECT_FALSE(g.errors().empty());
+    } else {
+      g.wait();
+      EXPECT_TRUE(g.errors().empty());
+    }
+    EXPECT_EQ(ran, over);
+    if (how == end::well) {
+      EXPECT_EQ(ran, 4 * 10 * 15);
+      return;
+    }
+    for (int i = 0; i < 20; ++i) g.spawn([&] { ++after; });
+    wait();
+    EXPECT_EQ(after, 0) << "a group that was stopped, or failed, begins nothing more";
+  }
+
+  errand::pool three_{3};
+};
+
+TEST_F(hostile_groups, spawned_into_from_everywhere_lose_no_task) {
+  for (errand::place const where :
+       {errand::place{errand::threads}, errand::place{three_}, errand::place{errand::blocking}})
+    for (int round = 0; round < scaled(6); ++round) storm(where, end::well);
+}
+
+TEST_F(hostile_groups, stopped_in_the_midst_begin_nothing_more) {
+  for (errand::place const where :
+       {errand::place{errand::threads}, errand::place{three_}, errand::place{errand::blocking}})
+    for (int round = 0; round < scaled(6); ++round) storm(where, end::stop);
+}
+
+TEST_F(hostile_groups, that_fail_in_the_midst_say_so_to_all_who_wait) {
+  for (errand::place const where :
+       {errand::place{errand::threads}, errand::place{three_}, errand::place{errand::blocking}})
+    for (int round = 0; round < scaled(6); ++round) storm(where, end::failure);
+}
+
+TEST_F(hostile_groups, are_stopped_with_the_task_that_waits_for_them) {
+  for (int round = 0; round < scaled(100); ++round) {
+    errand::task_group g;
+    std::atomic<int> begun{0};
+    for (int k = 0; k < 5; ++k)
+      g.spawn([&] {
+        counted const here;
+        ++begun;
+        sleep_long();
+      });
+    flag waits;
+    auto waiter = errand::async([&] {
+      waits.raise();
+      g.wait();
+    });
+    waits.wait();
+    until([&] { return begun > 0; });
+    waiter.request_stop();
+    EXPECT_TRUE(waiter.result().stopped());
+    EXPECT_EQ(counted::alive(), 0);
+  }
+}
+
+int tree_of_groups(int depth) {
+  counted const here;
+  if (depth == 0) return 1;
+  std::atomic<int> leaves{0};
+  errand::task_group g;
+  for (int i = 0; i < 3; ++i) g.spawn([&, alive = counted{}] { leaves += tree_of_groups(depth - 1); });
+  g.wait();
+  return leaves;
+}
+
+/// 1 + 3 + … + 3^depth: a race whose winner runs a tree of groups, against one that sleeps and one that blocks its thread;
+/// gathered with the level below, gone on from at blocking; a loop whose iterations wait; and a move to the pool.
+errand::task<int> levels(errand::pool& p, int depth) {
+  counted const here;
+  if (depth == 0) co_return 1;
+  auto winner = errand::when_any(
+      errand::async(p, [depth] { return tree_of_groups(depth); }).then([alive = counted{}](int n) { return n; }),
+      errand::async(sleep_long), errand::async(errand::blocking, [alive = counted{}](std::stop_token token) {
+        until([&] { return token.stop_requested(); });
+        this_task::check_stop();
+        return -2;
+      }));
+  auto below = errand::async(levels, std::ref(p), depth - 1);
+  auto sum =
+      errand::when_all(std::move(winner), std::move(below)).then(errand::blocking, [alive = counted{}](auto both) {
+        return std::get<0>(both).value + std::get<1>(both);
+      });
+  int const total = co_await sum;
+  auto const doubled = errand::map(p, std::vector<int>{1, 2, 3}, [&p](int x) {
+    auto f = errand::async(p, [x] { return 2 * x; });
+    this_task::yield();
+    return f.get();
+  });
+  EXPECT_EQ(doubled, (std::vector<int>{2, 4, 6}));
+  co_await errand::resume_on(p);
+  co_return total;
+}
+
+TEST_F(hostile_composites, groups_coroutines_and_loops_inside_one_another_add_up_wherever_they_run) {
+  std::vector<int> const depths{1, 2, 3}, sums{4, 13, 40};
+  for (unsigned const workers : {1U, 2U, 16U}) {
+    errand::pool p{workers};
+    auto level = [&](int depth) { return errand::async(p, levels, std::ref(p), depth).get(); };
+    EXPECT_EQ(errand::map(p, depths, [&](int depth) { return levels(p, depth).get(); }), sums);
+    EXPECT_EQ(errand::async(errand::blocking, [&] { return errand::map(errand::inplace, depths, level); }).get(), sums);
+    auto fails_at_2 = [&](int depth) {
+      auto f = errand::async(levels, std::ref(p), 2);
+      if (depth == 2) throw depth;
+      f.get();
+    };
+    EXPECT_THROW(errand::for_each(p, depths, fails_at_2), int);
+    for (int i = 0; i < 4; ++i) {
+      auto dropped = errand::async(p, levels, std::ref(p), 3);
+      if (i % 2 == 0) std::this_thread::yield();
+    }
+    EXPECT_EQ(counted::alive(), 0);
+  }
+}
+
+void nested(int depth, std::atomic<int>& leaves) {
+  if (depth == 0) {
+    ++leaves;
+    return;
+  }
+  errand::for_each_index(4, [&](std::size_t i) {
+    if (i == 1) this_task::yield();
+    if (i == 2 && depth == 1) errand::async([] { this_task::yield(); }).get();
+    nested(depth - 1, leaves);
+  });
+}
+
+class hostile_loops : public hostile {
+ protected:
+  errand::pool one_{1}, three_{3};
+  std::array<errand::place, 5> places_{one_, three_, errand::threads, errand::blocking, errand::inplace};
+};
+
+TEST_F(hostile_loops, nested_five_deep_run_whoever_calls_them) {
+  std::atomic<int> leaves{0};
+  nested(5, leaves);
+  EXPECT_EQ(leaves.exchange(0), 1024);
+  errand::async([&] { nested(5, leaves); }).get();
+  EXPECT_EQ(leaves.exchange(0), 1024);
+  errand::async(errand::blocking, [&] { nested(4, leaves); }).get();
+  EXPECT_EQ(leaves.exchange(0), 256);
+  errand::async([&]() -> errand::task<> {
+    nested(4, leaves);
+    co_await errand::sleep_for(1us);
+    nested(4, leaves);
+  }).get();
+  EXPECT_EQ(leaves, 512);
+}
+
+TEST_F(hostile_loops, without_an_end_end_by_a_failure_a_stop_or_a_time_limit) {
+  for (auto where : places_) {
+    std::atomic<int> begun{0};
+    EXPECT_THROW(errand::for_each_index(where, SIZE_MAX,
+                                        [&](std::size_t) {
+                                          counted const here;
+                                          if (begun++ == 500) throw 5;
+                                        }),
+                 int);
+    EXPECT_EQ(counted::alive(), 0);
+
+    auto stop_one_that = [&](auto iteration) {
+      begun = 0;
+      auto f = errand::async([&] {
+        errand::for_each_index(where, SIZE_MAX, [&](std::size_t) {
+          counted const here;
+          ++begun;
+          iteration();
+        });
+      });
+      until([&] { return begun > 0; });
+      f.request_stop();
+      EXPECT_TRUE(f.result().stopped());
+      EXPECT_EQ(counted::alive(), 0);
+    };
+    stop_one_that(this_task::check_stop);
+    stop_one_that(this_task::yield);
+
+    auto yields = [&] { errand::for_each_index(where, SIZE_MAX, [](std::size_t) { this_task::yield(); }); };
+    EXPECT_THROW(errand::async({.timeout = 1ms}, yields).get(), errand::timed_out);
+  }
+}
+
+TEST_F(hostile_loops, that_fail_wake_iterations_that_sleep) {
+  for (auto where : places_) {
+    EXPECT_THROW(errand::for_each_index(where, 30,
+                                        [](std::size_t i) {
+                                          counted const here;
+                                          if (i == 7) throw 7;
+                                          if (i > 7) sleep_long();
+                                        }),
+                 int);
+    EXPECT_EQ(counted::alive(), 0);
+  }
+}
+
+TEST_F(hostile_loops, take_lists_streams_views_bits_and_arrays) {
+  for (auto where : places_) {
+    std::list<int> list{1, 2, 3};
+    EXPECT_EQ(errand::map(where, list, [](int& x) { return ++x; }), (std::vector<int>{2, 3, 4}));
+    EXPECT_EQ(list, (std::list<int>{2, 3, 4}));
+    EXPECT_EQ(errand::map(where, std::forward_list<int>{1, 2}, std::negate{}), (std::vector<int>{-1, -2}));
+    std::istringstream stream{"1 2 3"};
+    EXPECT_EQ(errand::map(where, std::views::istream<int>(stream), std::negate{}), (std::vector<int>{-1, -2, -3}));
+    EXPECT_EQ(errand::map(where, std::vector<bool>{true, false}, std::logical_not{}), (std::vector<bool>{false, true}));
+    int array[] = {1, 2};
+    EXPECT_EQ(errand::map(where, array, std::negate{}), (std::vector<int>{-1, -2}));
+    auto const even = std::views::iota(0, 1000) | std::views::transform([](int x) { return 2 * x; });
+    EXPECT_EQ(errand::map(where, even, std::negate{}).back(), -1998);
+    EXPECT_TRUE(errand::map(where, std::vector<int>{}, std::negate{}).empty());
+    std::vector<std::unique_ptr<int>> pointers;
+    for (int i = 0; i < 50; ++i) pointers.push_back(std::make_unique<int>(i));
+    auto const moved = errand::map(where, pointers, [](std::unique_ptr<int>& p) { return std::move(p); });
+    for (int i = 0; auto const& p : moved) EXPECT_EQ(*p, i++);
+    EXPECT_EQ(pointers.back(), nullptr);
+  }
+}
+
+TEST_F(hostile_loops, give_futures_as_results_and_stop_and_join_them_if_they_fail) {
+  for (auto where : places_) {
+    int sum = 0;
+    auto yields = [where](int x) { return errand::async(where, [x] { return this_task::yield(), x; }); };
+    for (auto& f : errand::map(where, std::vector<int>{1, 2, 3, 4, 5}, yields)) sum += f.get();
+    EXPECT_EQ(sum, 15);
+    auto fails = [](int x) { return x == 3 ? throw x : errand::async([here = counted{}] { return sleep_long(); }); };
+    EXPECT_THROW((void)errand::map(where, std::vector<int>{1, 2, 3, 4, 5}, fails), int);
+    EXPECT_EQ(counted::alive(), 0);
+  }
+}
+
+}  // namespace
