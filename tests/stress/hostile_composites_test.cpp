@@ -3,12 +3,7 @@
 // Composites, groups and loops beyond what anybody needs: when_all and when_any of thousands, of every type at once, nested a
 // thousand deep; groups that are spawned into, waited for and stopped from everywhere; loops without an end; and all of them
 // inside one another. Whatever fails, is stopped or is dropped, no task is lost and none is left.
-#include <forward_list>
 #include <functional>
-#include <iterator>
-#include <list>
-#include <ranges>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -113,30 +108,6 @@ TEST_F(hostile_composites, of_every_type_at_once_keep_each_to_its_own) {
   }
 }
 
-TEST_F(hostile_composites, know_tasks_that_tokens_have_stopped_before_and_after) {
-  for (int round = 0; round < scaled(200); ++round) {
-    std::stop_source source;
-    auto by_token = [&] { return errand::async({.stop = source.get_token()}, sleep_long); };
-    auto all = errand::when_all(sleeper(0), by_token());
-    source.request_stop();
-    EXPECT_TRUE(all.result().stopped());
-    auto any = errand::when_any(by_token(), errand::async([] { return 2; })).get();
-    EXPECT_EQ(any.index, 1u);
-    EXPECT_EQ(any.value, 2);
-  }
-}
-
-TEST_F(hostile_composites, stop_and_join_what_they_were_given_if_one_of_it_is_empty) {
-  for (int round = 0; round < scaled(200); ++round) {
-    auto one_empty = [](int i) {
-      return i == 1 ? errand::future<int>{} : errand::async([here = counted{}] { return sleep_long(); });
-    };
-    EXPECT_THROW((void)errand::when_all(futures(3, one_empty)), std::logic_error);
-    EXPECT_THROW((void)errand::when_any(one_empty(0), one_empty(1)), std::logic_error);
-    EXPECT_EQ(counted::alive(), 0);
-  }
-}
-
 TEST_F(hostile_composites, nested_hundreds_deep_gather_and_are_stopped) {
   constexpr int depth = scaled(500);
   auto gathered = errand::async([] { return std::vector<int>{0}; });
@@ -234,29 +205,6 @@ TEST_F(hostile_groups, that_fail_in_the_midst_say_so_to_all_who_wait) {
     for (int round = 0; round < scaled(6); ++round) storm(where, end::failure);
 }
 
-TEST_F(hostile_groups, are_stopped_with_the_task_that_waits_for_them) {
-  for (int round = 0; round < scaled(100); ++round) {
-    errand::task_group g;
-    std::atomic<int> begun{0};
-    for (int k = 0; k < 5; ++k)
-      g.spawn([&] {
-        counted const here;
-        ++begun;
-        sleep_long();
-      });
-    flag waits;
-    auto waiter = errand::async([&] {
-      waits.raise();
-      g.wait();
-    });
-    waits.wait();
-    until([&] { return begun > 0; });
-    waiter.request_stop();
-    EXPECT_TRUE(waiter.result().stopped());
-    EXPECT_EQ(counted::alive(), 0);
-  }
-}
-
 int tree_of_groups(int depth) {
   counted const here;
   if (depth == 0) return 1;
@@ -316,39 +264,11 @@ TEST_F(hostile_composites, groups_coroutines_and_loops_inside_one_another_add_up
   }
 }
 
-void nested(int depth, std::atomic<int>& leaves) {
-  if (depth == 0) {
-    ++leaves;
-    return;
-  }
-  errand::for_each_index(4, [&](std::size_t i) {
-    if (i == 1) this_task::yield();
-    if (i == 2 && depth == 1) errand::async([] { this_task::yield(); }).get();
-    nested(depth - 1, leaves);
-  });
-}
-
 class hostile_loops : public hostile {
  protected:
   errand::pool one_{1}, three_{3};
   std::array<errand::place, 5> places_{one_, three_, errand::threads, errand::blocking, errand::inplace};
 };
-
-TEST_F(hostile_loops, nested_five_deep_run_whoever_calls_them) {
-  std::atomic<int> leaves{0};
-  nested(5, leaves);
-  EXPECT_EQ(leaves.exchange(0), 1024);
-  errand::async([&] { nested(5, leaves); }).get();
-  EXPECT_EQ(leaves.exchange(0), 1024);
-  errand::async(errand::blocking, [&] { nested(4, leaves); }).get();
-  EXPECT_EQ(leaves.exchange(0), 256);
-  errand::async([&]() -> errand::task<> {
-    nested(4, leaves);
-    co_await errand::sleep_for(1us);
-    nested(4, leaves);
-  }).get();
-  EXPECT_EQ(leaves, 512);
-}
 
 TEST_F(hostile_loops, without_an_end_end_by_a_failure_a_stop_or_a_time_limit) {
   for (auto where : places_) {
@@ -380,41 +300,6 @@ TEST_F(hostile_loops, without_an_end_end_by_a_failure_a_stop_or_a_time_limit) {
 
     auto yields = [&] { errand::for_each_index(where, SIZE_MAX, [](std::size_t) { this_task::yield(); }); };
     EXPECT_THROW(errand::async({.timeout = 1ms}, yields).get(), errand::timed_out);
-  }
-}
-
-TEST_F(hostile_loops, that_fail_wake_iterations_that_sleep) {
-  for (auto where : places_) {
-    EXPECT_THROW(errand::for_each_index(where, 30,
-                                        [](std::size_t i) {
-                                          counted const here;
-                                          if (i == 7) throw 7;
-                                          if (i > 7) sleep_long();
-                                        }),
-                 int);
-    EXPECT_EQ(counted::alive(), 0);
-  }
-}
-
-TEST_F(hostile_loops, take_lists_streams_views_bits_and_arrays) {
-  for (auto where : places_) {
-    std::list<int> list{1, 2, 3};
-    EXPECT_EQ(errand::map(where, list, [](int& x) { return ++x; }), (std::vector<int>{2, 3, 4}));
-    EXPECT_EQ(list, (std::list<int>{2, 3, 4}));
-    EXPECT_EQ(errand::map(where, std::forward_list<int>{1, 2}, std::negate{}), (std::vector<int>{-1, -2}));
-    std::istringstream stream{"1 2 3"};
-    EXPECT_EQ(errand::map(where, std::views::istream<int>(stream), std::negate{}), (std::vector<int>{-1, -2, -3}));
-    EXPECT_EQ(errand::map(where, std::vector<bool>{true, false}, std::logical_not{}), (std::vector<bool>{false, true}));
-    int array[] = {1, 2};
-    EXPECT_EQ(errand::map(where, array, std::negate{}), (std::vector<int>{-1, -2}));
-    auto const even = std::views::iota(0, 1000) | std::views::transform([](int x) { return 2 * x; });
-    EXPECT_EQ(errand::map(where, even, std::negate{}).back(), -1998);
-    EXPECT_TRUE(errand::map(where, std::vector<int>{}, std::negate{}).empty());
-    std::vector<std::unique_ptr<int>> pointers;
-    for (int i = 0; i < 50; ++i) pointers.push_back(std::make_unique<int>(i));
-    auto const moved = errand::map(where, pointers, [](std::unique_ptr<int>& p) { return std::move(p); });
-    for (int i = 0; auto const& p : moved) EXPECT_EQ(*p, i++);
-    EXPECT_EQ(pointers.back(), nullptr);
   }
 }
 

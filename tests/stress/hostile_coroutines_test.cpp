@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Coroutines under abuse: thousands of levels that are stopped, dropped and timed out at the deepest one, exceptions that are
-// swallowed and replaced on the way up, chains of links as long; and coroutines in strangers' hands: resumed on threads and in
-// tasks that errand knows nothing of, before the suspension is over, then stopped and dropped there.
+// swallowed and replaced on the way up; and coroutines in strangers' hands: resumed on threads and in tasks that errand knows
+// nothing of, before the suspension is over, then stopped and dropped there.
 #include <coroutine>
 #include <exception>
 #include <functional>
@@ -173,44 +173,6 @@ TEST_F(hostile_coroutines, that_swallow_a_stop_meet_it_at_every_further_wait) {
   EXPECT_EQ(refusals, 3 * n);
 }
 
-TEST_F(hostile_coroutines, and_chains_of_thousands_of_links_are_run_stopped_dropped_and_passed_by) {
-  std::atomic<int> ran{0};
-  auto chain = [&](errand::future<int> f) {
-    for (int i = 0; i < depth; ++i) f = std::move(f).then([&, alive = counted{}](int x) { return ++ran, x + 1; });
-    return f;
-  };
-  EXPECT_EQ(chain(errand::async([] { return 0; })).get(), depth);
-  EXPECT_EQ(ran.exchange(0), depth);
-  auto stopped = chain(errand::async(sleep_long));
-  stopped.request_stop();
-  EXPECT_TRUE(stopped.result().stopped());
-  { auto dropped = chain(errand::async(sleep_long)); }
-  EXPECT_THROW(chain(errand::async([]() -> int { throw 5; })).get(), int);
-  EXPECT_EQ(ran, 0);
-}
-
-TEST_F(hostile_coroutines, that_were_never_begun_are_merely_destroyed) {
-  flag never;
-  std::vector<int> left;
-  {
-    std::vector<errand::task<int>> all;
-    for (int i = 0; i < 100; ++i) all.push_back(down(5, never, left));
-  }
-  EXPECT_TRUE(left.empty());
-  EXPECT_FALSE(never.is_raised());
-}
-
-TEST_F(hostile_coroutines, that_were_moved_from_or_taken_refuse_to_be_run) {
-  auto make = []() -> errand::task<int> { co_return 1; };
-  auto await = [](errand::task<int> t) -> errand::task<int> { co_return co_await std::move(t); };
-  auto moved_from = make();
-  auto taken = std::move(moved_from);
-  EXPECT_THROW(moved_from.get(), std::logic_error);  // NOLINT: the use after the move is what is tested
-  EXPECT_EQ(taken.get(), 1);
-  EXPECT_THROW(taken.get(), std::logic_error);
-  EXPECT_THROW(await(std::move(taken)).get(), std::logic_error);
-}
-
 /// Awaitables of somebody else: one resumes on a thread of its own, maybe before await_suspend has returned.
 class strangers : public hostile {
  protected:
@@ -239,19 +201,6 @@ class strangers : public hostile {
     [[nodiscard]] bool await_suspend(std::coroutine_handle<>) const { return false; }
     void await_resume() const {}
   };
-  /// And a coroutine of somebody else.
-  struct theirs {
-    struct promise_type {
-      std::shared_ptr<flag> done = std::make_shared<flag>();
-      theirs get_return_object() { return {done}; }
-      std::suspend_never initial_suspend() { return {}; }
-      std::suspend_never final_suspend() noexcept { return {}; }
-      void return_void() { done->raise(); }
-      void unhandled_exception() { std::terminate(); }
-    };
-    std::shared_ptr<flag> done;
-  };
-
   static errand::task<int> four(bool fails) {
     counted const here;
     co_await errand::sleep_for(1us);
@@ -278,30 +227,6 @@ class strangers : public hostile {
     int const five = co_await f;
     co_await errand::sleep_for(1us);
     co_return five;
-  }
-
-  theirs uses_ours(std::atomic<int>& sum) {
-    counted const here;
-    for (int i = 0; i < 10; ++i) {
-      auto f = errand::async(one_, [i] { return this_task::yield(), i; });
-      sum += co_await f;
-      auto s = errand::async([i] { return i; }).share();
-      sum += co_await s;
-      try {
-        auto t = four(i % 2 == 0);
-        sum += co_await std::move(t);
-      } catch (std::runtime_error const&) {
-        sum += 4;
-      }
-      co_await errand::sleep_for(1us);
-    }
-    bool refused = false;
-    try {
-      co_await errand::resume_on(one_);
-    } catch (std::logic_error const&) {
-      refused = true;
-    }
-    EXPECT_TRUE(refused) << "only a coroutine of a task can move";
   }
 
   /// After the coroutines: these threads may be the last to leave them.
@@ -354,45 +279,6 @@ TEST_F(hostile_strangers, hold_ours_while_they_are_stopped_and_dropped) {
     join_threads();
     EXPECT_EQ(counted::alive(), 0);
   }
-}
-
-TEST_F(hostile_strangers, await_our_tasks_futures_and_sleeps_on_threads_and_in_loops) {
-  constexpr int sum_of_one = 45 + 45 + 10 * 4;
-  for (int round = 0; round < scaled(20); ++round) {
-    std::atomic<int> sum{0};
-    std::vector<theirs> all;
-    for (int i = 0; i < 5; ++i) all.push_back(uses_ours(sum));
-    for (auto& t : all) t.done->wait();
-    EXPECT_EQ(sum.exchange(0), 5 * sum_of_one);
-    errand::for_each_index(two_, 10, [&](std::size_t) { uses_ours(sum).done->wait_yielding(); });
-    EXPECT_EQ(sum, 10 * sum_of_one);
-    until_all_are_gone();
-  }
-}
-
-errand::task<int> wanders(errand::pool& there, errand::pool& back) {
-  counted const here;
-  co_await errand::sleep_for(1us);
-  co_await errand::resume_on(there);
-  co_await errand::sleep_for(1us);
-  auto f = errand::async(back, [] { return 2; });
-  int const two = co_await f;
-  co_await errand::resume_on(back);
-  co_await errand::resume_on(back);
-  co_return two;
-}
-
-TEST_F(hostile_coroutines, that_wander_between_pools_are_stopped_and_dropped_on_their_way) {
-  errand::pool a{1}, b{2};
-  for (int round = 0; round < scaled(40); ++round)
-    for (auto where : every_place(a)) {
-      EXPECT_EQ(errand::async(where, wanders, std::ref(a), std::ref(b)).get(), 2);
-      auto dropped = errand::async(where, wanders, std::ref(b), std::ref(a));
-      auto stopped = errand::async(where, wanders, std::ref(b), std::ref(a));
-      stopped.request_stop();
-      auto o = stopped.result();
-      EXPECT_NE(o.has_value(), o.stopped());
-    }
 }
 
 }  // namespace

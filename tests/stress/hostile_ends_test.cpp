@@ -44,7 +44,8 @@ class hostile_ends : public hostile {
       case 0:
         return start([shared, a] {
           counted const here;
-          while (shared.wait_for(a / 16) != errand::future_status::ready) continue;
+          while (shared.wait_for(a / 16) != errand::future_status::ready)
+            this_task::yield();  // a span may be over at once
           return shared.get();
         });
       case 1:
@@ -157,18 +158,6 @@ TEST_F(hostile_limits, of_nothing_and_less_end_tasks_that_sleep_yield_and_wait_a
     }
 }
 
-TEST_F(hostile_limits, of_nothing_and_less_pass_through_links_composites_and_groups) {
-  for (auto const limit : {0ns, -1ns, nanoseconds::min(), 1ns, 1000ns}) {
-    auto limited = [&] { return errand::async({.timeout = limit}, sleep_long); };
-    EXPECT_THROW(limited().then([](int) {}).get(), errand::timed_out);
-    EXPECT_THROW((void)errand::when_all(limited(), errand::async(sleep_long)).get(), errand::timed_out);
-    errand::task_group g;
-    g.spawn({.timeout = limit}, sleep_long);
-    g.spawn(sleep_long);
-    EXPECT_THROW(g.wait(), errand::timed_out);
-  }
-}
-
 TEST_F(hostile_limits, for_waits_that_are_past_end_them_at_once) {
   auto f = errand::async(sleep_long);
   auto const expect_timeouts = [&] {
@@ -214,32 +203,6 @@ TEST_F(hostile_limits, beyond_every_clock_are_none) {
   for (int round = 0; round < scaled(20); ++round) {
     expect_ready();
     for (auto where : every_place(one_)) errand::async(where, expect_ready).get();
-  }
-}
-
-TEST_F(hostile_limits, beyond_every_clock_for_sleeps_end_with_a_stop) {
-  for (auto const huge : {nanoseconds::max(), nanoseconds::max() - 1ns, nanoseconds::max() / 2}) {
-    std::vector<errand::future<void>> all;
-    all.push_back(errand::async([huge] { this_task::sleep_for(huge); }));
-    all.push_back(errand::async([huge]() -> errand::task<> { co_await errand::sleep_for(huge); }));
-    all.push_back(
-        errand::async([huge]() -> errand::task<> { co_await errand::sleep_until(system_clock::time_point{huge}); }));
-    for (auto& f : all) f.request_stop();
-    for (auto& f : all) EXPECT_TRUE(f.result().stopped());
-  }
-}
-
-TEST_F(hostile_limits, of_which_one_has_passed_and_one_never_will_count_by_the_nearer) {
-  for (int round = 0; round < scaled(60); ++round) {
-    auto passed = errand::async({.timeout = 1h, .deadline = steady_clock::time_point::min()}, sleep_long);
-    auto negative =
-        errand::async({.timeout = nanoseconds::min(), .deadline = steady_clock::time_point::max()}, sleep_long);
-    EXPECT_THROW(passed.get(), errand::timed_out);
-    EXPECT_THROW(negative.get(), errand::timed_out);
-    auto first_the_time = errand::async({.timeout = 1us}, sleep_long);
-    until([&] { return first_the_time.ready(); });
-    first_the_time.request_stop();
-    EXPECT_THROW(first_the_time.get(), errand::timed_out);
   }
 }
 

