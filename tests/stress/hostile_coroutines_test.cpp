@@ -39,17 +39,6 @@ errand::task<int> down(int level, flag& at_bottom, std::vector<int>& left) {
   co_return 1 + co_await std::move(below);
 }
 
-errand::task<int> down_by_tasks(int level, flag& at_bottom) {
-  counted const here;
-  if (level == 0) {
-    at_bottom.raise();
-    co_await errand::sleep_for(1h);
-    co_return 0;
-  }
-  auto below = errand::async(down_by_tasks, level - 1, std::ref(at_bottom));
-  co_return 1 + co_await below;
-}
-
 /// Odd levels turn what comes up from below into an error, even ones turn that into a stop.
 errand::task<int> down_replacing(int level, flag& at_bottom) {
   counted const here;
@@ -98,19 +87,6 @@ TEST_F(hostile_coroutines, whose_time_runs_out_at_any_level_say_so) {
     auto f = errand::async({.timeout = i * 1us}, down, depth / 10, std::ref(at_bottom), std::ref(left));
     EXPECT_THROW(f.get(), errand::timed_out);
     EXPECT_TRUE(left.empty() || left.back() == depth / 10) << "left in the midst";
-  }
-}
-
-TEST_F(hostile_coroutines, that_await_thousands_of_tasks_in_a_row_are_stopped_and_dropped_with_them) {
-  for (int round = 0; round < 3; ++round) {
-    flag at_bottom;
-    auto f = errand::async(down_by_tasks, depth, std::ref(at_bottom));
-    if (round == 0) continue;  // dropped somewhere on its way down
-    at_bottom.wait();
-    if (round == 1) continue;
-    f.request_stop();
-    EXPECT_TRUE(f.result().stopped());
-    EXPECT_EQ(counted::alive(), 0);
   }
 }
 

@@ -4,9 +4,7 @@
 // token, a drop and a neighbour's stop all end at once; time limits of nothing, of less than nothing and of centuries, on
 // every clock and in every unit; and callbacks of a stop that start, stop, drop and await tasks themselves.
 #include <chrono>
-#include <functional>
 #include <limits>
-#include <optional>
 #include <ratio>
 #include <utility>
 #include <vector>
@@ -156,31 +154,6 @@ TEST_F(hostile_limits, of_nothing_and_less_end_tasks_that_sleep_yield_and_wait_a
       expect_timed_out(where, limit, awaits);
       expect_timed_out(where, limit, [] { this_task::sleep_for(std::chrono::hours::max()); });
     }
-}
-
-TEST_F(hostile_limits, for_waits_that_are_past_end_them_at_once) {
-  auto f = errand::async(sleep_long);
-  auto const expect_timeouts = [&] {
-    using std::chrono::duration;
-    constexpr auto timeout = errand::future_status::timeout;
-    EXPECT_EQ(f.wait_for(0s), timeout);
-    EXPECT_EQ(f.wait_for(nanoseconds::min()), timeout);
-    EXPECT_EQ(f.wait_for(duration<double>{-1e300}), timeout);
-    EXPECT_EQ(f.wait_for(duration<float>{-std::numeric_limits<float>::infinity()}), timeout);
-    EXPECT_EQ(f.wait_for(duration<long, std::ratio<31'556'952>>::min()), timeout);
-    EXPECT_EQ(f.wait_for(duration<int, std::femto>{5}), timeout);
-    EXPECT_EQ(f.wait_until(steady_clock::time_point::min()), timeout);
-    EXPECT_EQ(f.wait_until(system_clock::time_point::min()), timeout);
-    this_task::sleep_for(nanoseconds::min());
-    this_task::sleep_until(system_clock::time_point::min());
-  };
-  expect_timeouts();
-  for (auto where : every_place(one_)) errand::async(where, expect_timeouts).get();
-  errand::async([]() -> errand::task<> {
-    co_await errand::sleep_for(nanoseconds::min());
-    co_await errand::sleep_until(steady_clock::time_point::min());
-    co_await errand::sleep_until(system_clock::time_point::min());
-  }).get();
 }
 
 TEST_F(hostile_limits, beyond_every_clock_are_none) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Handles where they do not belong: moved into the task itself or into each other's captures, and waited for, stopped, shared
-// and detached there; the last copy of a shared one dropped by whoever was not meant to; and handles left to the destructors
+// Handles where they do not belong: moved into the task itself or its composite's, and waited for, stopped, shared and
+// detached there; the last copy of a shared one dropped by whoever was not meant to; and handles left to the destructors
 // of threads, of foreign ones and of a pool's own.
 #include <functional>
 #include <memory>
@@ -75,29 +75,6 @@ TEST_F(hostile_handles, inside_their_own_task_stop_it) {
       });
 }
 
-TEST_F(hostile_handles, inside_their_own_coroutine_refuse_to_be_awaited) {
-  for (int round = 0; round < scaled(50); ++round) {
-    auto own = std::make_shared<future_box>();
-    flag done;
-    auto f = errand::async([own, &done]() -> errand::task<int> {
-      while (!own->set.is_raised()) co_await errand::sleep_for(1us);
-      bool refused = false;
-      try {
-        co_await own->handle;
-      } catch (errand::deadlock const&) {
-        refused = true;
-      }
-      EXPECT_TRUE(refused);
-      own->handle.detach();
-      done.raise();
-      co_return 1;
-    });
-    own->put(std::move(f));
-    own.reset();
-    done.wait();
-  }
-}
-
 TEST_F(hostile_handles, inside_their_own_task_can_be_gone_on_from) {
   for (int round = 0; round < scaled(100); ++round) {
     auto own = std::make_shared<future_box>(), link = std::make_shared<future_box>();
@@ -109,29 +86,6 @@ TEST_F(hostile_handles, inside_their_own_task_can_be_gone_on_from) {
     own->put(std::move(f));
     link->set.wait();
     EXPECT_EQ(link->handle.get(), 5);
-  }
-}
-
-TEST_F(hostile_handles, of_two_tasks_inside_each_other_are_awaited_and_detached) {
-  for (int round = 0; round < scaled(100); ++round) {
-    auto first = std::make_shared<future_box>(), second = std::make_shared<future_box>();
-    flag done;
-    auto a = errand::async([second, &done] {
-      second->set.wait_yielding();
-      EXPECT_EQ(second->handle.get(), 2);
-      done.raise();
-      return 1;
-    });
-    auto b = errand::async([first] {
-      first->set.wait_yielding();
-      first->handle.detach();
-      return 2;
-    });
-    first->put(std::move(a));
-    second->put(std::move(b));
-    first.reset();
-    second.reset();
-    done.wait();
   }
 }
 

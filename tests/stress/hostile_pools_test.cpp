@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Pools in need: of one worker and of sixty-four, with thousands of tasks that wait for one another across blocking threads
-// and loops; and pools that end while links wait for them, while coroutines come and go, from the result of their own last
-// task, and in a ring where each is needed by the next.
+// Pools in need: of one worker and of sixty-four, with thousands of tasks that wait for one another across blocking
+// threads and back; and pools that end while coroutines come and go, with the result of their own last task, and in a ring
+// where each is needed by the next.
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -83,25 +84,6 @@ TEST_P(hostile_pools, carry_waits_that_cross_to_blocking_threads_and_back) {
   EXPECT_EQ(errand::async(pool_, wait_across, std::ref(pool_), n + 1).get(), n + 1);
   EXPECT_EQ(errand::async(pool_, await_across, std::ref(pool_), n).get(), n);
   EXPECT_EQ(await_across(pool_, n + 1).get(), n + 1);
-}
-
-TEST_P(hostile_pools, carry_loops_whose_iterations_wait_for_tasks_of_the_same_pool) {
-  std::atomic<int> ran{0};
-  errand::async(pool_, [&] {
-    errand::for_each_index(pool_, 20, [&](std::size_t) {
-      errand::for_each_index(pool_, 20, [&](std::size_t) {
-        errand::async(pool_, [&] {
-          this_task::yield();
-          ++ran;
-        }).get();
-      });
-    });
-  }).get();
-  EXPECT_EQ(ran.exchange(0), 400);
-  errand::for_each_index(pool_, 20, [&](std::size_t) {
-    errand::for_each_index(errand::blocking, 5, [&](std::size_t) { errand::async(pool_, [&] { ++ran; }).get(); });
-  });
-  EXPECT_EQ(ran, 100);
 }
 
 TEST_P(hostile_pools, are_dropped_out_of_in_the_midst_of_deep_waits) {
