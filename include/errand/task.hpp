@@ -70,12 +70,17 @@ struct pool_options {
   bool pinned = false;
   /// What the system calls the threads, with their number: "io/0". Cut to 15 characters.
   std::string_view name = "errand";
+  /// How many spare threads may stand in at a time for threads that are blocked in the kernel; 0: none. As usual means 256, or
+  /// `ERRAND_SPARE_THREADS`. A pinned pool has none.
+  unsigned spares = as_usual;
+  static constexpr unsigned as_usual = ~0U;
 };
 
 /// What a pool has done so far. Exact while it is idle (`asleep == workers`); else each number was true a moment ago.
 struct pool_statistics {
   unsigned workers;       // its threads
   unsigned asleep;        // those that sleep because there is nothing to do
+  unsigned spares;        // spare threads that there are beside them
   std::uint64_t started;  // tasks given to it
   std::uint64_t ended;    // of those, how many have ended
   std::uint64_t stolen;   // times a thread took work from another one
