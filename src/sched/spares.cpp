@@ -104,9 +104,11 @@ void pool_core::find_blocked() noexcept {
     if (window < shortest_window) return true;
     w.seen_run_ = c.ran;
     w.seen_at_ = at;
-    if (ran != 0 && (ran < 0 || window > longest_window || ran * hardly > window)) return true;
-    c.state = w.probe_.state();
-    return !sleeps(c.state);
+    bool const hardly_ran = ran >= 0 && window <= longest_window && ran * hardly <= window;
+    if (ran == 0 || hardly_ran) c.state = w.probe_.state();
+    bool const slept_before = std::exchange(w.seen_asleep_, sleeps(c.state));
+    // If it has not run at all, it has slept all the while. Else it may have met a lock, just now.
+    return !w.seen_asleep_ || (ran != 0 && !slept_before);
   });
 }
 
@@ -123,7 +125,7 @@ void pool_core::call_spares() noexcept {
       if (!freeze(w, c.ran, c.state) || (w.is_spare_ && !chain_is_blocked(w))) continue;
       worker* const s = take_spare();
       if (s == nullptr) break;
-      s->stands_in_for_ = &w;
+      s->stands_in_for_.store(&w, std::memory_order_relaxed);
       w.stand_in_ = s;
       w.ran_ = c.ran;
       w.ran_at_ = s->checked_at_ = now();
@@ -198,20 +200,20 @@ bool pool_core::start_spare(worker& s) noexcept {
 // ---- a spare ------------------------------------------------------------------------------------------------------------
 
 bool pool_core::still_needed(worker& s) noexcept {
+  if (s.stands_in_for_.load(std::memory_order_relaxed) == nullptr) return false;
   if (now() - s.checked_at_ < check_interval) return true;
   std::lock_guard const held{sleep_guard_};
   bool const needed = chain_is_blocked(s);
-  s.checked_at_ = needed ? now() : 0;
+  s.checked_at_ = now();
   if (!needed) part(s);
   return needed;
 }
 
 // The one it stands in for may itself be a spare: if the one at the chain's end goes on, so many run as shall run.
 bool pool_core::chain_is_blocked(worker const& spare) noexcept {
-  for (worker* w = spare.stands_in_for_; w != nullptr; w = w->stands_in_for_) {
-    if (!is_blocked(*w)) return false;
+  worker* w = spare.stands_in_for_.load(std::memory_order_relaxed);
+  for (; w != nullptr && is_blocked(*w); w = w->stands_in_for_.load(std::memory_order_relaxed))
     if (!w->is_spare_) return true;
-  }
   return false;
 }
 
@@ -251,7 +253,7 @@ void pool_core::retire(worker& s, worker::presence to) noexcept {
 }
 
 void pool_core::part(worker& s) noexcept {
-  if (worker* const w = std::exchange(s.stands_in_for_, nullptr); w != nullptr) w->stand_in_ = nullptr;
+  if (worker* const w = s.stands_in_for_.exchange(nullptr, std::memory_order_relaxed); w != nullptr) w->stand_in_ = nullptr;
 }
 
 // Who goes to sleep is not blocked. If its stand-in sleeps as well, it rests from now on; else it will ask.
@@ -274,6 +276,7 @@ woken_to pool_core::await_wake(worker& w) noexcept {
   }
   std::lock_guard const held{sleep_guard_};
   if (closed_) return woken_to::leave;
+  w.checked_at_ = 0;  // a spare that slept asks at once
   return std::exchange(w.called_, false) ? woken_to::run : woken_to::search;
 }
 

@@ -131,12 +131,13 @@ class worker {
   presence presence_ = presence::active;
   bool called_ = false;              // a spare that rested is active again
   worker* stand_in_ = nullptr;       // the spare that came because this one is blocked
-  worker* stands_in_for_ = nullptr;  // the other way round
+  std::atomic<worker*> stands_in_for_{nullptr};  // the other way round; changed under the guard, looked at by itself without
   std::int64_t ran_ = 0;             // how long it had run when somebody last looked whether it still is blocked,
   std::int64_t ran_at_ = 0;          // and when that was
   std::int64_t checked_at_ = 0;      // a spare's own: when it last asked whether it is needed
   std::int64_t seen_run_ = -1;       // the monitor's own: how long it had run at its last look,
-  std::int64_t seen_at_ = 0;         // and when that was
+  std::int64_t seen_at_ = 0;         // when that was,
+  bool seen_asleep_ = false;         // and whether the kernel had put it to sleep
   thread_probe probe_;               // written when its thread starts, read by anybody
 
   std::thread thread_;
