@@ -35,7 +35,15 @@ void worker::start(pool_core& home, unsigned index, bool spare) {
     only_ = index;
     mail_ = std::make_unique<inbox>();
   }
+  std::lock_guard const held{thread_guard_};
   thread_ = start_thread(home.thread_name(index), [this] { run_thread(); });
+}
+
+void worker::join() {
+  thread_guard_.lock();
+  std::thread ending = std::move(thread_);
+  thread_guard_.unlock();
+  ending.join();
 }
 
 void worker::hand_over() {
@@ -44,6 +52,7 @@ void worker::hand_over() {
   // The tasks that run here never return, and a pool must not wait for them.
   for (record const* r = t.current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr)
     if (r->home_ == home_) count_ended();
+  std::lock_guard const held{thread_guard_};
   thread_.detach();
   thread_ = start_thread(home_->thread_name(index_), [this] { run_thread(); });
 }

@@ -31,7 +31,7 @@ class worker {
 
   /// `spare`: it stands in for others that are blocked. May be started again when it has left.
   void start(pool_core& home, unsigned index, bool spare = false);
-  void join() { thread_.join(); }
+  void join();
   /// The calling worker's thread is about to block for good (exit() inside a task): another thread takes over its loop,
   /// and the caller is a foreign thread from now on.
   void hand_over();
@@ -140,7 +140,8 @@ class worker {
   bool seen_asleep_ = false;         // and whether the kernel had put it to sleep
   thread_probe probe_;               // written when its thread starts, read by anybody
 
-  std::thread thread_;
+  small_lock thread_guard_;  // it may run tasks before who starts it has stored it
+  std::thread thread_;       // under it
 };
 
 }  // namespace errand::detail
