@@ -156,11 +156,11 @@ class pool_core {
     for (unsigned i = 0; i < made; ++i) f(*spares_[i]);
   }
   [[nodiscard]] bool has_spares() const noexcept { return setup_.most_spares != 0 && !setup_.pinned; }
-  [[nodiscard]] std::int64_t look() noexcept;  // the monitor; not under it
-  [[nodiscard]] bool stop_watching() noexcept;  // likewise
-  void find_blocked() noexcept;                 // likewise
-  void call_spares() noexcept;                  // likewise
-  [[nodiscard]] bool start_spare(worker& s) noexcept;  // not under it
+  [[nodiscard]] std::int64_t look() noexcept;          // by the monitor, not under it
+  [[nodiscard]] bool stop_watching() noexcept;         // likewise
+  void find_blocked() noexcept;                        // likewise
+  void call_spares() noexcept;                         // likewise
+  [[nodiscard]] bool start_spare(worker& s) noexcept;  // likewise
   [[nodiscard]] bool is_blocked(worker& w) noexcept;
   [[nodiscard]] bool chain_is_blocked(worker const& spare) noexcept;
   [[nodiscard]] bool freeze(worker& w, std::int64_t ran, char state) noexcept;
@@ -171,7 +171,7 @@ class pool_core {
   void part(worker& s) noexcept;
   void dismiss_stand_in(worker& w) noexcept;
   [[nodiscard]] woken_to await_wake(worker& w) noexcept;  // not under it
-  [[nodiscard]] bool leave(worker& s) noexcept;              // likewise
+  [[nodiscard]] bool leave(worker& s) noexcept;           // likewise
   void update_spares_seen() noexcept;
   void update_quiet() noexcept;
 
@@ -183,9 +183,9 @@ class pool_core {
   // Spares that were made so far; they stay until the end of the pool. Written by the monitor, each before it is counted.
   std::unique_ptr<std::unique_ptr<worker>[]> spares_{};
   std::atomic<unsigned> spares_made_{0};
-  std::atomic<unsigned> spares_seen_{0};  // under sleep_guard_: all up to the last active one
-  std::atomic<bool> quiet_;  // likewise: a push by the only worker need not look whom to wake, for there is nobody
-  std::atomic<bool> watched_{false};  // likewise
+  std::atomic<unsigned> spares_seen_{0};  // changed under sleep_guard_: all up to the last active one
+  std::atomic<bool> quiet_;               // likewise: a push by the only worker need not look whom to wake, for there is nobody
+  std::atomic<bool> watched_{false};      // likewise: the monitor looks at it
 
   alignas(128) std::atomic<std::uint64_t> idle_{0};  // changed under sleep_guard_ or by searchers
   small_lock sleep_guard_;                     // may be taken under the inbox's guard, not the other way round
@@ -206,10 +206,10 @@ class pool_core {
     std::int64_t ran;
     char state;
   };
-  std::vector<candidate> candidates_{};  // the monitor's own, all up to
-  std::vector<worker*> called_{};
-  unsigned looks_in_vain_ = 0;
-  std::int64_t look_interval_ = 0;       // here
+  std::vector<candidate> candidates_{};        // the monitor's own
+  std::vector<worker*> called_{};              // likewise
+  unsigned looks_in_vain_ = 0;                 // likewise
+  std::int64_t look_interval_ = 0;             // likewise, ns
   pool_core* next_open_ = nullptr;             // in the list of open pools, under its lock
   pool_core* left_before_ = nullptr;           // in the list of those left to the parent
 };

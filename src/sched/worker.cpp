@@ -152,7 +152,8 @@ void worker::leave_stack_to(fiber_waiter& parked) {
   worker& w = *here.as_worker;
   w.keep_a_spare_loop();
   runnable* next = nullptr;
-  if ((w.tick_ + 1) % fairness != 0) {  // else the loop has to look elsewhere first
+  // Else the loop has to look elsewhere first, or the spare may have to stand aside.
+  if ((w.tick_ + 1) % fairness != 0 && (!w.is_spare_ || w.home_->still_needed(w))) {
     next = w.work_.pop();
     if (next != nullptr) ++w.tick_;
   }
