@@ -203,8 +203,9 @@ TEST(future, moving_hands_the_task_over) {
 }
 
 TEST(future, move_assignment_drops_the_task_that_was_held) {
-  flag stopped;
+  flag begun, stopped;
   auto f = errand::async(errand::threads, [&] {
+    begun.raise();
     try {
       errand::this_task::sleep_for(24h);
     } catch (errand::operation_cancelled const&) {
@@ -212,7 +213,7 @@ TEST(future, move_assignment_drops_the_task_that_was_held) {
     }
     return 1;
   });
-  while (f.wait_for(1ms) == std::future_status::ready) FAIL();
+  begun.wait();
   f = errand::async([] { return 2; });
   EXPECT_TRUE(stopped.is_raised());
   EXPECT_EQ(f.get(), 2);
