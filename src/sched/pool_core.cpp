@@ -333,9 +333,17 @@ void pool_core::join_all() noexcept {
   for (unsigned i = 0; i < spares_made_.load(std::memory_order_relaxed); ++i) {
     worker& s = *spares_[i];
     sleep_guard_.lock();
-    bool const ours = s.presence_ != worker::presence::gone && s.presence_ != worker::presence::awaited;
+    bool const stayed = s.presence_ == worker::presence::active || s.presence_ == worker::presence::resting;
     sleep_guard_.unlock();
-    if (ours) s.join();
+    if (stayed) s.join();
+  }
+  for (;;) {
+    auto const seen = settled_.load(std::memory_order_acquire);  // (E2) pairs with (E1) in settle_if_closing()
+    {
+      std::lock_guard const held{sleep_guard_};
+      if (leaving_spares_ == 0) return;
+    }
+    futex_wait(settled_, seen);
   }
 }
 

@@ -112,6 +112,8 @@ class pool_core {
   [[nodiscard]] bool still_needed(worker& spare) noexcept;
   /// By a spare that is not, and whose deque is empty: sleeps until it is called. False: its thread is to end.
   [[nodiscard]] bool rest(worker& spare) noexcept;
+  /// By a spare's thread, which ends.
+  void has_left(worker& spare) noexcept;
   [[nodiscard]] int number_of_first_thread() const noexcept { return workers_[0].probe_.number(); }
 
  private:
@@ -192,10 +194,10 @@ class pool_core {
   worker* sleepers_ = nullptr;                 // under sleep_guard_: the one that fell asleep last comes first
   worker* napper_ = nullptr;                   // likewise: whoever naps, until he is chosen or wakes by himself
   worker* resting_ = nullptr;                  // likewise: spares
-  worker* left_last_ = nullptr;                // likewise: a spare whose thread nobody joins yet
   unsigned arrived_ = 0;                       // likewise: workers that have looked for their first task
   unsigned active_spares_ = 0;                 // likewise
   unsigned spare_threads_ = 0;                 // likewise: active, resting
+  unsigned leaving_spares_ = 0;                // likewise
   std::uint64_t forgone_ = 0;                  // likewise: tasks that ended without a worker
   bool closing_ = false;                       // likewise: the destructor waits for the end of all tasks
   bool closed_ = false;                        // likewise: the workers are to leave

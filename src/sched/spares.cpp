@@ -159,11 +159,10 @@ worker* pool_core::take_spare() noexcept {
   if (s != nullptr) {
     resting_ = s->next_sleeper_;
     s->called_ = true;
-  } else if (spare_threads_ < setup_.most_spares) {
-    s = make_spare();
-    ++spare_threads_;
   } else {
-    return nullptr;
+    if (spare_threads_ < setup_.most_spares) s = make_spare();
+    if (s == nullptr) return nullptr;
+    ++spare_threads_;
   }
   s->presence_ = worker::presence::active;
   return s;
@@ -173,7 +172,7 @@ worker* pool_core::make_spare() noexcept {
   auto const made = spares_made_.load(std::memory_order_relaxed);
   for (unsigned i = 0; i < made; ++i)
     if (spares_[i]->presence_ == worker::presence::gone) return spares_[i].get();
-  if (left_last_ != nullptr) return std::exchange(left_last_, nullptr);  // joined by start_spare()
+  if (made == setup_.most_spares) return nullptr;  // some are just about to leave
   if (made == 0) spares_ = std::make_unique<std::unique_ptr<worker>[]>(setup_.most_spares);
   spares_[made] = std::make_unique<worker>();
   spares_made_.store(made + 1, std::memory_order_release);  // (M2) pairs with for_each()
@@ -184,7 +183,6 @@ bool pool_core::start_spare(worker& s) noexcept {
   unsigned slot = 0;
   while (spares_[slot].get() != &s) ++slot;
   try {
-    if (s.thread_.joinable()) s.thread_.join();
     s.start(*this, size_ + slot, true);
     return true;
   } catch (...) {
@@ -280,9 +278,8 @@ woken_to pool_core::await_wake(worker& w) noexcept {
   return std::exchange(w.called_, false) ? woken_to::run : woken_to::search;
 }
 
-// Each that leaves joins the one that left before: so no more than one ended thread is kept.
+// True: its thread is to end, and is nobody's to join.
 bool pool_core::leave(worker& s) noexcept {
-  worker* before = nullptr;
   {
     std::lock_guard const held{sleep_guard_};
     if (s.asleep_) {
@@ -298,15 +295,19 @@ bool pool_core::leave(worker& s) noexcept {
       return false;
     }
     --spare_threads_;
-    before = std::exchange(left_last_, &s);
-    if (before != nullptr) before->presence_ = worker::presence::awaited;
+    ++leaving_spares_;
     settle_if_closing();
   }
-  if (before == nullptr) return true;
-  before->join();
-  std::lock_guard const held{sleep_guard_};
-  before->presence_ = worker::presence::gone;
+  s.detach();
   return true;
+}
+
+void pool_core::has_left(worker& s) noexcept {
+  std::lock_guard const held{sleep_guard_};
+  if (s.presence_ != worker::presence::leaving) return;  // the pool is closed, and joins it
+  s.presence_ = worker::presence::gone;
+  --leaving_spares_;
+  settle_if_closing();
 }
 
 void pool_core::update_spares_seen() noexcept {

@@ -46,6 +46,11 @@ void worker::join() {
   ending.join();
 }
 
+void worker::detach() {
+  std::lock_guard const held{thread_guard_};
+  thread_.detach();
+}
+
 void worker::hand_over() {
   thread_state& t = this_thread();
   t.as_worker = nullptr;
@@ -97,6 +102,7 @@ void worker::run_thread() noexcept {
   complete_parking(switch_stack(native, *running_on_, nullptr));
   if (spare_ != nullptr) stacks_.release(std::exchange(spare_, nullptr));
   this_thread().as_worker = nullptr;
+  if (is_spare_) home_->has_left(*this);  // the last touch
 }
 
 void worker::loop(void* left) noexcept {

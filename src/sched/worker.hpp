@@ -32,6 +32,7 @@ class worker {
   /// `spare`: it stands in for others that are blocked. May be started again when it has left.
   void start(pool_core& home, unsigned index, bool spare = false);
   void join();
+  void detach();
   /// The calling worker's thread is about to block for good (exit() inside a task): another thread takes over its loop,
   /// and the caller is a foreign thread from now on.
   void hand_over();
@@ -124,8 +125,7 @@ class worker {
   enum class presence : std::uint8_t {
     active,   // takes part: each of the pool's own, and a spare that was called
     resting,  // a spare: sleeps and is not asked for work
-    leaving,  // a spare: its thread ends, and is to be joined
-    awaited,  // likewise, and another spare that leaves joins it
+    leaving,  // a spare: its thread, detached, is about to end
     gone,     // a spare without a thread
   };
   presence presence_ = presence::active;
