@@ -10,8 +10,6 @@
 #include "task/references.hpp"
 #include "task/thread_state.hpp"
 
-#include <charconv>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <string>

@@ -3,12 +3,10 @@
 // Spares: workers that stand in for workers that are blocked in the kernel. Who is blocked the monitor finds out; whether
 // it still is, the spare asks by itself. README.md, "Spares".
 #include "base/cpu_count.hpp"
-#include "base/fork.hpp"
 #include "sched/pool_core.hpp"
 #include "sched/spares.hpp"
 
 #include <algorithm>
-#include <exception>
 #include <mutex>
 #include <utility>
 
