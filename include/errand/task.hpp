@@ -39,7 +39,8 @@ struct thread_hook_of final : thread_hook {
 // ---- places ----------------------------------------------------------------------------------------------------------
 
 /// The default pool: as many workers as the process may use processors (affinity, container quota), or
-/// `ERRAND_THREADS`. Started by its first task.
+/// `ERRAND_THREADS`. Started by its first task. While some of them are blocked in the kernel and work is queued, spare threads
+/// stand in for them: pool_options::spares.
 struct threads_t {
   explicit threads_t() = default;
 };
@@ -70,18 +71,25 @@ struct pool_options {
   bool pinned = false;
   /// What the system calls the threads, with their number: "io/0". Cut to 15 characters.
   std::string_view name = "errand";
+  /// How many spare threads may stand in at a time for those that a task blocks in the kernel; 0: none, so that no more than
+  /// `workers` tasks are ever under way at a time but for those that wait for errand's own things. As usual: 256, or
+  /// `ERRAND_SPARE_THREADS`. A pinned pool has none. They come within milliseconds of work being queued, no more of them than
+  /// are blocked, and go after ten idle seconds. Their numbers follow those of the others.
+  unsigned spares = as_usual;
+  static constexpr unsigned as_usual = ~0U;
 };
 
 /// What a pool has done so far. Exact while it is idle (`asleep == workers`); else each number was true a moment ago.
 struct pool_statistics {
   unsigned workers;       // its threads
   unsigned asleep;        // those that sleep because there is nothing to do
+  unsigned spares;        // spare threads that there are beside them
   std::uint64_t started;  // tasks given to it
   std::uint64_t ended;    // of those, how many have ended
   std::uint64_t stolen;   // times a thread took work from another one
 };
 
-/// A pool of one's own. Tasks given to it run on its `workers` threads only.
+/// A pool of one's own. Tasks given to it run on its `workers` threads only, and on spare ones while some of these are blocked.
 /// The destructor lets every task that was given to it end, then joins the threads; it must not run inside such a task.
 /// In the child of a fork() it starts as many threads anew with the first task given to it there.
 class pool {
@@ -90,7 +98,8 @@ class pool {
   /// std::invalid_argument for more than 4096.
   explicit pool(unsigned workers = 0);
   /// The same with options. `on_thread_start` is called, as on_thread_start(number) or on_thread_start(), on each of
-  /// its threads before the first task there, perhaps on several at a time; it must not throw. Throws std::bad_alloc.
+  /// its threads before the first task there, perhaps on several at a time; it must not throw. Spare threads are numbered
+  /// from `workers` on; when one has gone, another may get its number. Throws std::bad_alloc.
   explicit pool(pool_options const& options);
   template <class F>
     requires(std::is_invocable_v<std::decay_t<F>&, unsigned> || std::is_invocable_v<std::decay_t<F>&>)

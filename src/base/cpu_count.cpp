@@ -116,13 +116,19 @@ unsigned usable_processors() {
   return quota == 0 ? allowed : std::min(allowed, quota);
 }
 
+unsigned limit_from_environment(char const* name, unsigned least, unsigned otherwise) {
+  char const* const text = std::getenv(name);
+  if (text == nullptr || *text == '\0') return otherwise;
+  auto const n = number(text);
+  if (n >= least && n <= most_workers) return static_cast<unsigned>(n);
+  say(std::string{name} + "=" + text + " is ignored: it must be a number from " + std::to_string(least) + " to " +
+      std::to_string(most_workers));
+  return otherwise;
+}
+
 unsigned default_worker_count() {
-  if (char const* const text = std::getenv("ERRAND_THREADS"); text != nullptr && *text != '\0') {
-    auto const n = number(text);
-    if (n >= 1 && n <= most_workers) return static_cast<unsigned>(n);
-    say("ERRAND_THREADS=" + std::string{text} + " is ignored: it must be a number from 1 to " + std::to_string(most_workers));
-  }
-  return usable_processors();
+  unsigned const chosen = limit_from_environment("ERRAND_THREADS", 1, 0);
+  return chosen != 0 ? chosen : usable_processors();
 }
 
 }  // namespace errand::detail

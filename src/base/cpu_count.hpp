@@ -13,6 +13,10 @@ inline constexpr unsigned most_workers = 4096;
 /// At least 1, at most `most_workers`. An ERRAND_THREADS that is no number from 1 to that is said on stderr and ignored.
 [[nodiscard]] unsigned default_worker_count();
 
+/// What an environment variable says, if that is a number from `least` to `most_workers`; otherwise that is said on stderr.
+/// `otherwise` then, and if there is no such variable or nothing in it.
+[[nodiscard]] unsigned limit_from_environment(char const* name, unsigned least, unsigned otherwise);
+
 /// Processors allowed by sched_getaffinity, capped by the cgroup's CPU quota (version 2, else 1), rounded up.
 [[nodiscard]] unsigned usable_processors();
 

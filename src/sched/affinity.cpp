@@ -21,15 +21,18 @@ constexpr std::size_t most_sets = 64;
 
 std::size_t bytes_of(mask const& m) noexcept { return m.size() * sizeof(cpu_set_t); }
 
-// What the main thread may use: the calling one may be bound already. Empty if the system does not tell.
-mask processors_of_process() {
+// What a thread may use. Empty if the system does not tell.
+mask processors_of(int thread) {
   for (std::size_t sets = 1; sets <= most_sets; sets *= 2) {
     mask m(sets);
-    if (::sched_getaffinity(::getpid(), bytes_of(m), m.data()) == 0) return m;
+    if (::sched_getaffinity(thread, bytes_of(m), m.data()) == 0) return m;
     if (errno != EINVAL) break;
   }
   return {};
 }
+
+// What the main thread may use: the calling one may be bound already.
+mask processors_of_process() { return processors_of(::getpid()); }
 
 }  // namespace
 
@@ -53,6 +56,11 @@ bool bound_to_processor() noexcept { return bound; }
 void unbind_from_processor() noexcept {
   mask const all = processors_of_process();
   if (!all.empty()) ::sched_setaffinity(0, bytes_of(all), all.data());
+}
+
+void run_where(int thread) noexcept {
+  mask const theirs = processors_of(thread);
+  if (!theirs.empty()) ::sched_setaffinity(0, bytes_of(theirs), theirs.data());
 }
 
 }  // namespace errand::detail

@@ -10,8 +10,6 @@
 #include "task/references.hpp"
 #include "task/thread_state.hpp"
 
-#include <charconv>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -23,16 +21,7 @@ namespace errand::detail {
 namespace {
 
 unsigned limit_of_process() {
-  unsigned const by_default = blocking_threads::settings{}.most;
-  char const* const text = std::getenv("ERRAND_BLOCKING_THREADS");
-  if (text == nullptr || *text == '\0') return by_default;
-  unsigned limit = 0;
-  std::string_view const whole{text};
-  auto const [end, error] = std::from_chars(whole.data(), whole.data() + whole.size(), limit);
-  if (error == std::errc{} && end == whole.data() + whole.size() && limit >= 1 && limit <= most_workers) return limit;
-  say("ERRAND_BLOCKING_THREADS=" + std::string{whole} + " is ignored: it must be a number from 1 to " +
-      std::to_string(most_workers));
-  return by_default;
+  return limit_from_environment("ERRAND_BLOCKING_THREADS", 1, blocking_threads::settings{}.most);
 }
 
 constinit std::atomic<blocking_threads*> threads_of_process{nullptr};

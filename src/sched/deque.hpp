@@ -19,8 +19,11 @@ class deque {
   deque(deque const&) = delete;
   deque& operator=(deque const&) = delete;
 
-  /// No other worker exists: the owner needs no ordering against thieves. Before the first push.
-  void set_alone() noexcept { alone_ = true; }
+  /// Whether there are no thieves: then the owner needs no ordering against them. True by the owner, while there is none.
+  /// False by anybody; a thief may come once it is certain that the owner is not in the midst of an operation. README.md.
+  void set_alone(bool alone = true) noexcept { alone_.store(alone, std::memory_order_relaxed); }
+  /// By who wants to be certain: the owner is in the midst of the one operation that may wait for a lock.
+  [[nodiscard]] bool growing() const noexcept { return growing_.load(std::memory_order_relaxed); }
 
   /// Owner only. Returns whether it was empty before. Ends the program where not even a larger buffer can be had.
   bool push(runnable* r) noexcept {
@@ -30,8 +33,8 @@ class deque {
     auto const there = bottom - top_.load(std::memory_order_acquire);
     if (there >= buffer->capacity) buffer = grow(*buffer, bottom);
     buffer->slot(bottom).store(r, std::memory_order_relaxed);
-    if (alone_)
-      bottom_.store(bottom + 1, std::memory_order_relaxed);
+    if (alone())
+      bottom_.store(bottom + 1, std::memory_order_release);  // (D1) for a spare, which may come some time
     else
       // (D1) publishes the slot; pairs with the load of bottom_ in steal(). seq_cst: before the look at who sleeps, (P1).
       bottom_.store(bottom + 1, std::memory_order_seq_cst);  // (D1)
@@ -53,9 +56,9 @@ class deque {
   [[nodiscard]] runnable* pop() noexcept {
     auto const bottom = bottom_.load(std::memory_order_relaxed) - 1;
     auto* const buffer = buffer_.load(std::memory_order_relaxed);
-    if (alone_) {
+    if (alone()) {
       if (bottom < top_.load(std::memory_order_relaxed)) return nullptr;
-      bottom_.store(bottom, std::memory_order_relaxed);
+      bottom_.store(bottom, std::memory_order_release);  // (D1) as in push(): of those that are left
       return buffer->slot(bottom).load(std::memory_order_relaxed);
     }
     if (bottom < top_.load(std::memory_order_relaxed)) return nullptr;  // empty: nobody else ever adds
@@ -80,8 +83,8 @@ class deque {
     auto const* const buffer = buffer_.load(std::memory_order_relaxed);
     if (bottom <= top_.load(std::memory_order_relaxed)) return false;
     if (buffer->slot(bottom - 1).load(std::memory_order_relaxed) != expected) return false;
-    if (!alone_) return pop() != nullptr;
-    bottom_.store(bottom - 1, std::memory_order_relaxed);
+    if (!alone()) return pop() != nullptr;
+    bottom_.store(bottom - 1, std::memory_order_release);  // (D1) likewise
     return true;
   }
 
@@ -92,7 +95,7 @@ class deque {
     auto const* const buffer = buffer_.load(std::memory_order_relaxed);
     while (top < bottom) {
       auto* const r = buffer->slot(top).load(std::memory_order_relaxed);
-      if (alone_) {
+      if (alone()) {
         top_.store(top + 1, std::memory_order_relaxed);
         return r;
       }
@@ -122,6 +125,8 @@ class deque {
   }
 
  private:
+  [[nodiscard]] bool alone() const noexcept { return alone_.load(std::memory_order_relaxed); }
+
   struct ring {
     explicit ring(std::int64_t size) : capacity{size}, mask{size - 1}, slots{new std::atomic<runnable*>[static_cast<std::size_t>(size)]} {}
     [[nodiscard]] std::atomic<runnable*>& slot(std::int64_t i) const noexcept { return slots[static_cast<std::size_t>(i & mask)]; }
@@ -137,10 +142,12 @@ class deque {
   }
 
   [[gnu::noinline]] ring* grow(ring const& full, std::int64_t bottom) noexcept {
+    growing_.store(true, std::memory_order_relaxed);
     auto* const larger = make(full.capacity * 2);
     for (auto i = top_.load(std::memory_order_relaxed); i < bottom; ++i)
       larger->slot(i).store(full.slot(i).load(std::memory_order_relaxed), std::memory_order_relaxed);
     buffer_.store(larger, std::memory_order_release);  // (D4)
+    growing_.store(false, std::memory_order_relaxed);
     return larger;
   }
 
@@ -149,7 +156,8 @@ class deque {
   // Owner writes, thieves read.
   alignas(128) std::atomic<std::int64_t> bottom_{0};
   std::atomic<ring*> buffer_{nullptr};
-  bool alone_ = false;
+  std::atomic<bool> alone_{false};
+  std::atomic<bool> growing_{false};
   // Owner only. Smaller rings stay until the end: a thief may still be reading one. Their sum is less than the largest.
   std::vector<std::unique_ptr<ring>> rings_{};
 };

@@ -8,6 +8,8 @@
 #include "sched/affinity.hpp"
 #include "sched/blocking.hpp"
 #include "sched/exit.hpp"
+#include "sched/monitor.hpp"
+#include "sched/spares.hpp"
 #include "sched/threads.hpp"
 #include "task/thread_state.hpp"
 #include "task/unobserved.hpp"
@@ -39,7 +41,8 @@ pool_core::pool_core(unsigned workers, pool_setup setup)
     : setup_{std::move(setup)},
       size_{workers},
       most_searching_{std::clamp(workers / 2, 1U, std::max(1U, std::thread::hardware_concurrency()))},
-      workers_{workers != 0 ? std::make_unique<worker[]>(workers) : nullptr} {
+      workers_{workers != 0 ? std::make_unique<worker[]>(workers) : nullptr},
+      quiet_{workers == 1} {
   set_describe_running(&describe_running_task);
   drain_at_exit();
   unsigned started = 0;
@@ -69,13 +72,13 @@ pool_core::~pool_core() {
     futex_wait(settled_, seen);
   }
   close();
-  for (auto& w : workers()) w.join();
+  join_all();
 }
 
 // In one step as those see it who look for an open pool: what they expect of it is waited for, or they do not find it.
 bool pool_core::close_if_all_ended() noexcept {
   std::lock_guard const held{open_pools_guard};
-  if (!all_ended()) return false;
+  if (looked_at_ || !all_ended()) return false;
   pool_core** link = &open_pools;
   while (*link != this) link = &(*link)->next_open_;
   *link = next_open_;
@@ -103,6 +106,10 @@ void pool_core::forgo() noexcept {
   if (auto* const w = this_thread().as_worker; w != nullptr && &w->home() == this) return w->count_ended();
   std::lock_guard const held{sleep_guard_};
   ++forgone_;
+  settle_if_closing();
+}
+
+void pool_core::settle_if_closing() noexcept {
   if (!closing_) return;
   settled_.fetch_add(1, std::memory_order_release);  // (E1) pairs with (E2); under the lock, without which the pool is not closed
   futex_wake(&settled_);
@@ -123,41 +130,44 @@ void pool_core::prepare_thread(unsigned index) noexcept {
 
 pool_statistics pool_core::statistics() noexcept {
   std::lock_guard const held{sleep_guard_};  // whoever sleeps has done before all that he ever did
-  auto const asleep = static_cast<unsigned>(sleeping(idle_.load(std::memory_order_relaxed)));
+  unsigned asleep = 0;
   std::uint64_t ended = forgone_;
   std::uint64_t stolen = 0;
-  for (auto const& w : workers()) {
+  for_each([&](worker const& w) {
+    asleep += w.asleep_ && !w.is_spare_ ? 1 : 0;
     ended += w.ended();
     stolen += w.stolen();
-  }
-  return {.workers = size_, .asleep = asleep, .started = started(), .ended = ended, .stolen = stolen};
+  });
+  return {.workers = size_, .asleep = asleep, .spares = spare_threads_, .started = started(), .ended = ended, .stolen = stolen};
 }
 
 bool pool_core::all_ended() noexcept {
   std::lock_guard const held{sleep_guard_};
   // All sleep, and what they did they did before: their counters stand still and are visible by this lock.
-  if (sleeping(idle_.load(std::memory_order_relaxed)) != size_ || has_work()) return false;
+  if (sleeping(idle_.load(std::memory_order_relaxed)) != size_ + active_spares_ || has_work()) return false;
   std::uint64_t ended = forgone_;
-  for (auto const& w : workers()) ended += w.ended();
+  for_each([&](worker const& w) { ended += w.ended(); });
   return started() == ended;  // started last: what a worker has taken from the inbox was counted before, and is not missed
 }
 
 std::uint64_t pool_core::started() const noexcept {
   auto sum = inbox_.started();
-  for (worker const& w : std::span{workers_.get(), size_}) sum += w.started();
+  for_each([&](worker const& w) { sum += w.started(); });
   return sum;
 }
 
 void pool_core::close() noexcept {
   std::lock_guard const held{sleep_guard_};
   closed_ = true;
-  while (sleepers_ != nullptr) wake(take_sleeper());
+  while (sleepers_ != nullptr) wake(&take_sleeper().woken_);
+  while (resting_ != nullptr) wake(&std::exchange(resting_, resting_->next_sleeper_)->woken_);
 }
 
 bool pool_core::has_work() const noexcept {
   if (!inbox_.seems_empty()) return true;
-  for (worker const& w : std::span{workers_.get(), size_})
-    if (!w.work().seems_empty()) return true;
+  auto const count = worker_count();
+  for (std::size_t i = 0; i < count; ++i)
+    if (!worker_at(i).work().seems_empty()) return true;
   return false;
 }
 
@@ -173,7 +183,7 @@ bool pool_core::begin_searching() noexcept {
 void pool_core::end_searching() noexcept {
   // (P3) seq_cst: whoever saw us searching and therefore woke nobody has pushed before this.
   auto const before = idle_.fetch_sub(one_searching, std::memory_order_seq_cst);
-  if (searching(before) == 1 && sleeping(before) != 0 && has_work()) notify();
+  if (searching(before) == 1 && somebody_to_wake(before) && has_work()) notify();
 }
 
 worker& pool_core::take_sleeper() noexcept {
@@ -184,46 +194,56 @@ worker& pool_core::take_sleeper() noexcept {
   return w;
 }
 
-void pool_core::take_sleeper(worker& w) noexcept {
+void pool_core::unlist(worker& w) noexcept {
   worker** link = &sleepers_;
   while (*link != &w) link = &(*link)->next_sleeper_;
   *link = w.next_sleeper_;
   w.asleep_ = false;
+}
+
+void pool_core::take_sleeper(worker& w) noexcept {
+  unlist(w);
   idle_.fetch_add(one_searching - one_sleeping, std::memory_order_seq_cst);  // (P2)
 }
 
-void pool_core::wake(worker& w) noexcept {
-  auto* const word = &w.woken_;
-  word->store(1, std::memory_order_release);  // (Z1) pairs with wait_until_woken(). The pool may be gone after this:
+void pool_core::wake(wake_word* word) noexcept {
+  word->store(1, std::memory_order_release);  // (Z1) pairs with await_wake(). The pool may be gone after this:
   futex_wake(word);                           // only the address is used
+  if (word == &monitor_called) start_monitor();
 }
 
-worker* pool_core::choose_sleeper() noexcept {
+wake_word* pool_core::choose_sleeper() noexcept {
   std::lock_guard const held{sleep_guard_};
-  if (sleepers_ == nullptr || searching(idle_.load(std::memory_order_relaxed)) != 0) return nullptr;
-  return &take_sleeper();
+  auto const idle = idle_.load(std::memory_order_relaxed);
+  if (searching(idle) != 0) return nullptr;
+  if (sleepers_ != nullptr) return &take_sleeper().woken_;
+  if ((idle & unwatched) == 0) return nullptr;
+  idle_.fetch_sub(unwatched, std::memory_order_seq_cst);  // (P2)
+  watched_.store(true, std::memory_order_relaxed);
+  update_quiet();
+  return &monitor_called;
 }
 
-worker* pool_core::choose(worker& w) noexcept {
+wake_word* pool_core::choose(worker& w) noexcept {
   // (P1) seq_cst: after the push. Either we see it asleep here or it sees its mail there, (P2).
   if (sleeping(idle_.load(std::memory_order_seq_cst)) == 0) return nullptr;
   std::lock_guard const held{sleep_guard_};
   if (!w.asleep_) return nullptr;
   take_sleeper(w);
-  return &w;
+  return &w.woken_;
 }
 
 void pool_core::push_to_worker(runnable& r, std::uint32_t only) noexcept {
   worker& w = workers_[only];
-  worker* const asleep = w.mail_->push(&r, 0, [&] { return choose(w); });
-  if (asleep != nullptr) wake(*asleep);
+  auto* const word = w.mail_->push(&r, 0, [&] { return choose(w); });
+  if (word != nullptr) wake(word);
 }
 
-worker* pool_core::choose_napper() noexcept {
+wake_word* pool_core::choose_napper() noexcept {
   std::lock_guard const held{sleep_guard_};
   if (napper_ == nullptr) return nullptr;
   idle_.fetch_sub(napping, std::memory_order_seq_cst);  // (P2)
-  return std::exchange(napper_, nullptr);
+  return &std::exchange(napper_, nullptr)->woken_;
 }
 
 void pool_core::wait_until_woken(worker& w) noexcept {
@@ -238,6 +258,7 @@ bool pool_core::nap_while_others_start(worker& w) noexcept {
     {
       std::lock_guard const held{sleep_guard_};
       if (napper_ != nullptr || closed_) return false;
+      dismiss_stand_in(w);
       napper_ = &w;
       w.woken_.store(0, std::memory_order_relaxed);
       idle_.fetch_add(napping, std::memory_order_seq_cst);  // (P2)
@@ -262,11 +283,13 @@ bool pool_core::nap_while_others_start(worker& w) noexcept {
   }
 }
 
-bool pool_core::sleep(worker& w, bool was_searching) noexcept {
+woken_to pool_core::sleep(worker& w, bool was_searching) noexcept {
   bool settling;
   {
     std::lock_guard const held{sleep_guard_};
-    if (closed_) return false;
+    if (closed_) return woken_to::leave;
+    dismiss_stand_in(w);
+    if (size_ == 1 && active_spares_ == 0) w.work_.set_alone();  // no thief is left
     w.woken_.store(0, std::memory_order_relaxed);
     w.next_sleeper_ = sleepers_;
     sleepers_ = &w;
@@ -279,16 +302,50 @@ bool pool_core::sleep(worker& w, bool was_searching) noexcept {
     std::lock_guard const held{sleep_guard_};
     if (w.asleep_) {
       take_sleeper(w);
-      return true;
+      return woken_to::search;
     }
     // Somebody has just woken us: the word is set or about to be.
   } else if (settling) {
     settled_.fetch_add(1, std::memory_order_release);  // (E1) pairs with (E2): the destructor looks whether that was the last
     futex_wake(&settled_);
   }
-  wait_until_woken(w);
-  std::lock_guard const held{sleep_guard_};
-  return !closed_;
+  return await_wake(w);
+}
+
+// As the monitor for a moment: nothing is looked at that has gone, and the pool stays until it is done.
+std::int64_t pool_core::look_at_watched() noexcept {
+  auto next_look = no_deadline;
+  std::unique_lock held{open_pools_guard};
+  for (pool_core* p = open_pools; p != nullptr; p = p->next_open_) {
+    if (!p->watched_.load(std::memory_order_relaxed)) continue;
+    p->looked_at_ = true;
+    held.unlock();
+    next_look = std::min(next_look, p->look());
+    held.lock();
+    p->looked_at_ = false;
+    std::lock_guard const as_settling{p->sleep_guard_};
+    p->settle_if_closing();
+  }
+  return next_look;
+}
+
+void pool_core::join_all() noexcept {
+  for (unsigned i = 0; i < size_; ++i) workers_[i].join();
+  for (unsigned i = 0; i < spares_made_.load(std::memory_order_relaxed); ++i) {
+    worker& s = *spares_[i];
+    sleep_guard_.lock();
+    bool const stayed = s.presence_ == worker::presence::active || s.presence_ == worker::presence::resting;
+    sleep_guard_.unlock();
+    if (stayed) s.join();
+  }
+  for (;;) {
+    auto const seen = settled_.load(std::memory_order_acquire);  // (E2) pairs with (E1) in settle_if_closing()
+    {
+      std::lock_guard const held{sleep_guard_};
+      if (leaving_spares_ == 0) return;
+    }
+    futex_wait(settled_, seen);
+  }
 }
 
 namespace {
@@ -304,7 +361,7 @@ pool_core& make_default_pool() {
   run_first_thread_hooks();
   std::lock_guard const held{starting};
   if (auto* const made = made_default_pool.load(std::memory_order_relaxed); made != nullptr) return *made;
-  auto* const made = new pool_core{default_worker_count()};
+  auto* const made = new pool_core{default_worker_count(), {.most_spares = default_most_spares()}};
   made_default_pool.store(made, std::memory_order_release);  // (G1) the pool as made
   return *made;
 }
@@ -366,6 +423,10 @@ pool::pool(pool_options const& options) : pool{options, static_cast<detail::thre
 pool::pool(pool_options const& options, detail::thread_hook* hook) {
   detail::pool_setup setup{.pinned = options.pinned, .hook = std::shared_ptr<detail::thread_hook>{hook}};
   setup.name = options.name;
+  setup.most_spares = options.spares == pool_options::as_usual ? detail::default_most_spares() : options.spares;
+  if (setup.most_spares > detail::most_workers)
+    throw std::invalid_argument{"errand::pool: " + std::to_string(setup.most_spares) + " spares asked for, at most " +
+                                std::to_string(detail::most_workers) + " allowed"};
   if (options.workers > detail::most_workers)
     throw std::invalid_argument{"errand::pool: " + std::to_string(options.workers) + " workers asked for, at most " +
                                 std::to_string(detail::most_workers) + " allowed"};
@@ -399,7 +460,7 @@ pool_statistics pool::statistics() const noexcept {
   // (G2) acquire, as in core(). But nothing is started here: in the child of a fork it is idle up to its first task.
   if (born_in_.load(std::memory_order_acquire) == detail::process_generation)
     return core_.load(std::memory_order_relaxed)->statistics();
-  return {.workers = size(), .asleep = size(), .started = 0, .ended = 0, .stolen = 0};
+  return {.workers = size(), .asleep = size(), .spares = 0, .started = 0, .ended = 0, .stolen = 0};
 }
 
 }  // namespace errand

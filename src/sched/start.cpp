@@ -38,7 +38,7 @@ class record_deadline final : public armed_deadline {
   blocking_threads::of_process().run(r);
 }
 
-void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
+[[gnu::always_inline]] inline void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
   auto* const w = t.as_worker;
   if (w == nullptr || &w->home() != &pool) return put_into_inbox(pool, r);
   w->count_started();

@@ -2,6 +2,7 @@
 #include "sched/worker.hpp"
 
 #include "fiber/overflow.hpp"
+#include "sched/affinity.hpp"
 #include "sched/outside.hpp"
 #include "sched/pool_core.hpp"
 #include "sched/run_task.hpp"
@@ -24,16 +25,30 @@ constexpr int search_rounds = 400;          // about 20 us on the machines seen:
 
 }  // namespace
 
-void worker::start(pool_core& home, unsigned index) {
+void worker::start(pool_core& home, unsigned index, bool spare) {
   home_ = &home;
   index_ = index;
+  is_spare_ = spare;
   random_ = index * 2654435761U + 1;
-  if (home.size() == 1) work_.set_alone();
+  if (home.size() == 1 && !spare) work_.set_alone();
   if (home.pinned()) {
     only_ = index;
     mail_ = std::make_unique<inbox>();
   }
+  std::lock_guard const held{thread_guard_};
   thread_ = start_thread(home.thread_name(index), [this] { run_thread(); });
+}
+
+void worker::join() {
+  thread_guard_.lock();
+  std::thread ending = std::move(thread_);
+  thread_guard_.unlock();
+  ending.join();
+}
+
+void worker::detach() {
+  std::lock_guard const held{thread_guard_};
+  thread_.detach();
 }
 
 void worker::hand_over() {
@@ -42,6 +57,7 @@ void worker::hand_over() {
   // The tasks that run here never return, and a pool must not wait for them.
   for (record const* r = t.current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr)
     if (r->home_ == home_) count_ended();
+  std::lock_guard const held{thread_guard_};
   thread_.detach();
   thread_ = start_thread(home_->thread_name(index_), [this] { run_thread(); });
 }
@@ -69,6 +85,8 @@ inline void worker::make_parked_ready(fiber_waiter& f) noexcept {
 }
 
 void worker::run_thread() noexcept {
+  probe_.adopt();
+  if (is_spare_) run_where(home_->number_of_first_thread());
   home_->prepare_thread(index_);
   overflow_guard const guard;
   this_thread().as_worker = this;
@@ -77,9 +95,14 @@ void worker::run_thread() noexcept {
   native_ = &native;
   keep_a_spare_loop();
   running_on_ = std::exchange(spare_, nullptr);
+  if (!std::exchange(arrived_, true) && !is_spare_) {
+    next_ = take_arrivals();
+    home_->arrive();
+  }
   complete_parking(switch_stack(native, *running_on_, nullptr));
   if (spare_ != nullptr) stacks_.release(std::exchange(spare_, nullptr));
   this_thread().as_worker = nullptr;
+  if (is_spare_) home_->has_left(*this);  // the last touch
 }
 
 void worker::loop(void* left) noexcept {
@@ -135,7 +158,8 @@ void worker::leave_stack_to(fiber_waiter& parked) {
   worker& w = *here.as_worker;
   w.keep_a_spare_loop();
   runnable* next = nullptr;
-  if ((w.tick_ + 1) % fairness != 0) {  // else the loop has to look elsewhere first
+  // Else the loop has to look elsewhere first, or the spare may have to stand aside.
+  if ((w.tick_ + 1) % fairness != 0 && (!w.is_spare_ || w.home_->still_needed(w))) {
     next = w.work_.pop();
     if (next != nullptr) ++w.tick_;
   }
@@ -145,10 +169,17 @@ void worker::leave_stack_to(fiber_waiter& parked) {
 void worker::let_others_run(thread_state& here) {
   worker& w = *here.as_worker;
   w.keep_a_spare_loop();
+  if (w.is_spare_ && !w.home_->still_needed(w)) [[unlikely]] return leave_turn(here);
   runnable* const next = w.next_in_turn();
   if (next == nullptr) return;
   fiber_waiter f;
   hop(here, f, next);
+}
+
+// By one that yields on a spare which is needed no longer: the loop leaves it to the others, and the spare rests.
+[[gnu::noinline]] void worker::leave_turn(thread_state& here) {
+  fiber_waiter f;
+  hop(here, f, nullptr);
 }
 
 // Called by a loop, which becomes the spare one; if there is one already, this one's stack is given back.
@@ -186,6 +217,7 @@ runnable* worker::next_in_turn() noexcept {
 
 runnable* worker::find_work() noexcept {
   if (next_ != nullptr) return std::exchange(next_, nullptr);
+  if (is_spare_ && !go_on_as_spare()) [[unlikely]] return nullptr;
   if (++tick_ % fairness == 0) {
     if (auto* const r = take_arrivals(); r != nullptr) return r;
     if (auto* const r = work_.take_oldest(); r != nullptr) return r;
@@ -193,6 +225,20 @@ runnable* worker::find_work() noexcept {
   if (auto* const r = work_.pop(); r != nullptr) return r;
   if (auto* const r = take_arrivals(); r != nullptr) return r;
   return search();
+}
+
+// A spare, where it would pick up work. False: its thread ends.
+[[gnu::noinline]] bool worker::go_on_as_spare() noexcept {
+  while (!home_->still_needed(*this)) {
+    leave_work_to_others();
+    if (!home_->rest(*this)) return false;
+  }
+  return true;
+}
+
+void worker::leave_work_to_others() noexcept {
+  while (runnable* const r = work_.take_oldest()) home_->push_from_outside(*r, 0);
+  stale_ = 0;
 }
 
 runnable* worker::take_arrivals() noexcept {
@@ -228,8 +274,7 @@ std::uint32_t worker::random() noexcept {
 }
 
 runnable* worker::steal_from_one() noexcept {
-  auto const all = home_->workers();
-  auto& victim = all[random() % all.size()];
+  auto& victim = home_->worker_at(random() % home_->worker_count());
   if (&victim == this) return nullptr;
   bool lost = false;
   auto* const r = victim.work_.steal(lost);
@@ -238,13 +283,13 @@ runnable* worker::steal_from_one() noexcept {
 }
 
 runnable* worker::steal_from_others() noexcept {
-  auto const all = home_->workers();
-  if (all.size() == 1) return nullptr;
+  auto const all = home_->worker_count();
+  if (all == 1) return nullptr;
   for (bool lost = true; lost;) {
     lost = false;
-    auto const from = random() % all.size();
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      auto& victim = all[(from + i) % all.size()];
+    auto const from = random() % all;
+    for (std::size_t i = 0; i < all; ++i) {
+      auto& victim = home_->worker_at((from + i) % all);
       if (&victim == this) continue;
       if (auto* const r = victim.work_.steal(lost); r != nullptr) {
         bump(stolen_);
@@ -276,12 +321,19 @@ runnable* worker::search() noexcept {
       }
       cpu_relax();
     }
-    if (woken && ++woken_in_vain_ >= patience) {
+    if (woken && !is_spare_ && ++woken_in_vain_ >= patience) {
       if (home_->nap_while_others_start(*this)) continue;
       woken_in_vain_ = 0;
     }
-    if (!home_->sleep(*this, searching)) return nullptr;
-    searching = woken = true;
+    auto const next = home_->sleep(*this, searching);
+    if (next == woken_to::leave) return nullptr;
+    searching = next == woken_to::search;
+    woken = true;
+    if (is_spare_ && !home_->still_needed(*this)) {
+      if (searching) home_->end_searching();  // hands on what it was woken for
+      if (!go_on_as_spare()) return nullptr;
+      searching = false;
+    }
   }
 }
 

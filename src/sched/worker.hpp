@@ -9,6 +9,7 @@
 #include "fiber/stack.hpp"
 #include "sched/deque.hpp"
 #include "sched/inbox.hpp"
+#include "sched/thread_probe.hpp"
 
 #include <memory>
 #include <thread>
@@ -19,14 +20,19 @@ class pool_core;
 struct fiber_waiter;
 struct thread_state;
 
+/// What a thread sleeps on: 1 wakes it.
+using wake_word = std::atomic<std::uint32_t>;
+
 class worker {
  public:
   worker() = default;
   worker(worker const&) = delete;
   worker& operator=(worker const&) = delete;
 
-  void start(pool_core& home, unsigned index);
-  void join() { thread_.join(); }
+  /// `spare`: it stands in for others that are blocked. May be started again when it has left.
+  void start(pool_core& home, unsigned index, bool spare = false);
+  void join();
+  void detach();
   /// The calling worker's thread is about to block for good (exit() inside a task): another thread takes over its loop,
   /// and the caller is a foreign thread from now on.
   void hand_over();
@@ -64,6 +70,9 @@ class worker {
   friend class pool_core;
 
   static void loop(void* left) noexcept;
+  [[nodiscard]] bool go_on_as_spare() noexcept;
+  static void leave_turn(thread_state& here);
+  void leave_work_to_others() noexcept;
   static void run_fiber(runnable* parked) noexcept;
   static void hop(thread_state& here, fiber_waiter& parked, runnable* next) noexcept;
   void complete_parking(void* left) noexcept;
@@ -94,6 +103,8 @@ class worker {
   stack* abandoned_ = nullptr;  // left for good by the last switch: to be given back by whoever runs after it
   runnable* next_ = nullptr;    // taken already, for the loop that is switched to
   stack_cache stacks_;
+  bool is_spare_ = false;
+  bool arrived_ = false;
   unsigned index_ = 0;
   std::uint32_t only_ = any_worker;
   std::unique_ptr<inbox> mail_;  // in a pinned pool: parked fibers and suspended coroutines that are ready again
@@ -106,11 +117,31 @@ class worker {
   std::atomic<std::uint64_t> stolen_{0};
 
   // Sleeping; see README.md.
-  alignas(128) std::atomic<std::uint32_t> woken_{0};  // (Z1) set by the waker, cleared by the sleeper before it is counted
+  alignas(128) wake_word woken_{0};  // (Z1) set by the waker, cleared by the sleeper before it is counted
   worker* next_sleeper_ = nullptr;                    // under the pool's sleep_guard_
   bool asleep_ = false;                               // likewise: it stands in the list
 
-  std::thread thread_;
+  // Spares; see README.md. All under the pool's sleep_guard_, but for the last two.
+  enum class presence : std::uint8_t {
+    active,   // takes part: each of the pool's own, and a spare that was called
+    resting,  // a spare: sleeps and is not asked for work
+    leaving,  // a spare: its thread, detached, is about to end
+    gone,     // a spare without a thread
+  };
+  presence presence_ = presence::active;
+  bool called_ = false;              // a spare that rested is active again
+  worker* stand_in_ = nullptr;       // the spare that came because this one is blocked
+  std::atomic<worker*> stands_in_for_{nullptr};  // the other way round; changed under the guard, looked at by itself without
+  std::int64_t ran_ = 0;             // how long it had run when somebody last looked whether it still is blocked,
+  std::int64_t ran_at_ = 0;          // and when that was
+  std::int64_t checked_at_ = 0;      // a spare's own: when it last asked whether it is needed
+  std::int64_t seen_run_ = -1;       // the monitor's own: how long it had run at its last look,
+  std::int64_t seen_at_ = 0;         // when that was,
+  bool seen_asleep_ = false;         // and whether the kernel had put it to sleep
+  thread_probe probe_;               // written when its thread starts, read by anybody
+
+  small_lock thread_guard_;  // it may run tasks before who starts it has stored it
+  std::thread thread_;       // under it
 };
 
 }  // namespace errand::detail

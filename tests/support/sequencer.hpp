@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // How tests bring threads and tasks into an order without sleeping. A `flag` is raised once; a `sequencer` lets numbered
-// steps pass one after the other. Both wait in two ways: wait() blocks the thread, a pool's worker with it, which a test may
-// want; wait_yielding() lets the worker run others meanwhile. A step that never comes hangs, and ctest's limit ends it.
+// steps pass one after the other. Both wait in two ways: wait() keeps the thread, a pool's worker with it, which a test may
+// want: it does not sleep, or a spare worker would come in its stead; wait_yielding() lets the worker run others meanwhile.
+// A step that never comes hangs, and ctest's limit ends it.
 #pragma once
 
 #include <errand/task.hpp>
@@ -18,12 +19,11 @@ namespace errand_test {
 
 class flag {
  public:
-  void raise() {
-    raised_.store(1);
-    raised_.notify_all();
+  void raise() { raised_.store(true); }
+  [[nodiscard]] bool is_raised() const { return raised_.load(); }
+  void wait() const {
+    while (!is_raised()) std::this_thread::yield();
   }
-  [[nodiscard]] bool is_raised() const { return raised_.load() != 0; }
-  void wait() const { raised_.wait(0); }
   /// A point of cancellation, as every yield.
   void wait_yielding() const {
     while (!is_raised()) {
@@ -33,7 +33,7 @@ class flag {
   }
 
  private:
-  std::atomic<std::uint32_t> raised_{0};
+  std::atomic<bool> raised_{false};
 };
 
 class sequencer {
@@ -42,11 +42,10 @@ class sequencer {
   void step(std::uint32_t n) {
     wait(n);
     next_.fetch_add(1);
-    next_.notify_all();
   }
   /// Waits until all steps before `n` have passed.
   void wait(std::uint32_t n) const {
-    for (auto at = next_.load(); at < n; at = next_.load()) next_.wait(at);
+    while (next_.load() < n) std::this_thread::yield();
   }
 
  private:
