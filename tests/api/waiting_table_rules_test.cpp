@@ -231,7 +231,7 @@ TEST(waiting_table, rule_01_what_is_said_to_park_a_task_lets_its_worker_go_on) {
 }
 
 TEST(waiting_table, rule_01_the_end_of_a_pool_blocks_the_worker_that_ends_it) {
-  errand::pool own{1};
+  errand::pool own{{.workers = 1, .spares = 0}};  // or a spare would stand in
   errand::async(own, [&] {
     bool went_on = false;
     auto second = errand::async(own, [&] { went_on = true; });

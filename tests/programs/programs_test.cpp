@@ -129,7 +129,7 @@ TEST(programs, signals_to_the_program_are_handled_by_its_own_threads) {
 
 TEST(programs, rule_26_where_address_space_is_limited_slabs_of_stacks_shrink_before_anything_fails) {
   if (errand::detail::sanitized_memory) GTEST_SKIP() << "the sanitizers take address space by the terabyte";
-  for (std::string const mebibytes : {"40", "100", "300", "1000"}) {
+  for (std::string const mebibytes : {"56", "100", "300", "1000"}) {
     auto const e = run("limited_address_space", mebibytes);
     EXPECT_EQ(e.status, 0) << mebibytes;
     EXPECT_EQ(e.said, "a wait failed by std::bad_alloc, and only that one") << mebibytes;

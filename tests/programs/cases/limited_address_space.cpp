@@ -48,7 +48,7 @@ int main(int, char** arguments) {
   };
   if (!park_one()) return 2;
   auto const left = limit - address_space_in_use();
-  if (left < room / 3 || !fits(left * 3 / 4)) return 3;  // two threads of the system's size are there, and a few stacks
+  if (left < room / 3 || !fits(left * 3 / 4)) return 3;  // three threads of the system's size are there, and a few stacks
   for (auto many = left / 2 / (256 * 1024); many > 0; --many)
     if (!park_one()) return 4;
   if (!fits(left / 4)) return 5;
