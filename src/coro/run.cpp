@@ -35,11 +35,12 @@ void run_coroutine(record& task, void* frame) {
   run_loop(&task, frame);
 }
 
-void hand_on(void* from, void* next) {
-  trampoline* const t = this_thread().resuming;
+[[gnu::noinline]] void hand_on(void* from, void* next) {
+  trampoline* const t = this_thread_of_a_leaf().resuming;
   // Only from the very coroutine that the loop has resumed does control come straight back to it. Another one was resumed
   // by a stranger, or is one: it gets a loop of its own, in which it goes on itself as soon as it is next.
-  if (t == nullptr || t->running != from) return run_loop(nullptr, next);
+  if (t == nullptr || t->running != from) [[unlikely]]
+    return run_loop(nullptr, next);
   t->next = next;
 }
 

@@ -14,11 +14,7 @@
 
 namespace errand::detail {
 
-namespace {
-
 constinit thread_local thread_state state_of_this_thread{};
-
-}  // namespace
 
 thread_state& this_thread() noexcept {
   asm volatile("");  // no two calls are the same call

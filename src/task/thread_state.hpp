@@ -28,7 +28,11 @@ struct thread_state {
   input_visitor* asking_for_inputs = nullptr;  // while record_verb::inputs is called
 };
 
+extern constinit thread_local thread_state state_of_this_thread;
+
 /// The calling thread's. Valid until the next call that may switch stacks.
 [[nodiscard, gnu::noinline]] thread_state& this_thread() noexcept;
+/// The same without a call, for a function that is never inlined and calls nothing before it has done with it.
+[[nodiscard, gnu::always_inline]] inline thread_state& this_thread_of_a_leaf() noexcept { return state_of_this_thread; }
 
 }  // namespace errand::detail
