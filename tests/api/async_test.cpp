@@ -80,7 +80,8 @@ TEST(async_forms, options_may_have_a_name_of_their_own) {
   errand::how changeable{.name = "named"};
   EXPECT_EQ(errand::async(constant, [] { return 1; }).get(), 1);
   EXPECT_EQ(errand::async(changeable, [](int x) { return x; }, 2).get(), 2);
-  EXPECT_EQ(errand::async(errand::how{.name = "short-lived"}, [] { return errand::this_task::name(); }).get(), "short-lived");
+  EXPECT_EQ(errand::async(errand::how{.name = "short-lived"}, [] { return std::string{errand::this_task::name()}; }).get(),
+            "short-lived");
 }
 
 TEST(async_forms, inplace_runs_on_the_calling_thread_before_async_returns) {
