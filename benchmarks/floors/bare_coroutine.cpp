@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The floor of coroutines: the smallest lazy task that C++20 allows, with symmetric transfer, the last frame kept for the
-// next, and neither errors, stops nor threads.
+// The floor of coroutines: the smallest lazy task that C++20 allows, with symmetric transfer, and neither errors, stops nor
+// threads. Once with the last frame kept for the next, which is the least that a frame can cost; once as anybody writes it,
+// with frames from operator new.
 #include "chain.hpp"
 
 #include <errand/task.hpp>
@@ -15,6 +16,7 @@ namespace microbench {
 
 namespace {
 
+template <bool keeps_last_frame>
 class bare_task {
  public:
   struct promise_type {
@@ -35,11 +37,15 @@ class bare_task {
     void unhandled_exception() const noexcept { std::terminate(); }
 
     static void* operator new(std::size_t size) {
-      return size == kept_size ? (kept_size = 0, std::exchange(kept, nullptr)) : ::operator new(size);
+      return keeps_last_frame && size == kept_size ? (kept_size = 0, std::exchange(kept, nullptr)) : ::operator new(size);
     }
     static void operator delete(void* frame, std::size_t size) noexcept {
-      ::operator delete(std::exchange(kept, frame));
-      kept_size = size;
+      if constexpr (keeps_last_frame) {
+        ::operator delete(std::exchange(kept, frame));
+        kept_size = size;
+      } else {
+        ::operator delete(frame, size);
+      }
     }
   };
   using handle = std::coroutine_handle<promise_type>;
@@ -66,20 +72,25 @@ class bare_task {
   handle frame_;
 };
 
-[[gnu::noinline]] bare_task successor(std::size_t n) { co_return n + 1; }
+template <bool keeps_last_frame>
+[[gnu::noinline]] bare_task<keeps_last_frame> successor(std::size_t n) {
+  co_return n + 1;
+}
 
-bare_task call_children(std::size_t count) {
+template <bool keeps_last_frame>
+bare_task<keeps_last_frame> call_children(std::size_t count) {
   std::size_t n = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    auto child = successor(n);
+    auto child = successor<keeps_last_frame>(n);
     n = co_await child;
   }
   co_return n;
 }
 
+template <bool keeps_last_frame>
 repetition call(settings const& s) {
   return [n = s.times(2'000'000)] {
-    auto const caller = call_children(n);
+    auto const caller = call_children<keeps_last_frame>(n);
     auto const begin = now_ns();
     caller.resume();
     auto const end = now_ns();
@@ -88,7 +99,7 @@ repetition call(settings const& s) {
   };
 }
 
-bare_task wait_once() {
+bare_task<true> wait_once() {
   co_await std::suspend_always{};
   co_return 1;
 }
@@ -96,7 +107,7 @@ bare_task wait_once() {
 // Memory of a suspended coroutine, and its handle in a vector: what any runtime adds to.
 repetition weigh(settings const& s) {
   return [n = s.times(100'000)] {
-    std::vector<bare_task> all;
+    std::vector<bare_task<true>> all;
     all.reserve(n);
     auto const before = resident_bytes();
     auto const begin = now_ns();
@@ -151,8 +162,9 @@ std::size_t bare_frame_of_a_chain() {
 
 namespace {
 
-add const child{"co-await-child", role::floor, "bare coroutine", &call};
-add const child_of_pool{"co-await-async", role::floor, "bare coroutine", &call};
+add const child{"co-await-child", role::floor, "bare coroutine", &call<true>};
+add const child_by_new{"co-await-child", role::floor, "bare coroutine, frames by operator new", &call<false>};
+add const child_of_pool{"co-await-async", role::floor, "bare coroutine", &call<true>};
 add const memory{"suspended-memory", role::floor, "bare coroutine", &weigh, place::own_process};
 
 }  // namespace
