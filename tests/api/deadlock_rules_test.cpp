@@ -9,6 +9,7 @@
 #include <array>
 #include <functional>
 #include <future>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -154,11 +155,13 @@ TEST_P(rule_23, rule_23_it_is_found_among_coroutines) {
 /// What a task started by a group's member is told when it waits for the group.
 template <class Start>
 void further_down(errand::pool& where, Start start) {
+  std::optional<std::invoke_result_t<Start, errand::task_group&>> child;  // outlives the member, whoever of the two is refused
   errand::task_group group{where};
   std::string message;
   group.spawn({.name = "member"}, [&] {
     try {
-      start(group).get();
+      child.emplace(start(group));
+      child->get();
     } catch (errand::deadlock const& e) {
       message = e.what();
     }
