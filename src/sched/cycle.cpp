@@ -34,7 +34,7 @@ constinit std::atomic<bool> searching{false};
 class search final : input_visitor {
  public:
   // Longer cycles are not found: a chain of n tasks that wait for each other would else cost n * n / 2 looks.
-  static constexpr std::size_t most = 256;
+  static constexpr std::size_t most = 64;
 
   search(record& self, bool may_look_in_frames) noexcept : self_{self}, may_look_in_frames_{may_look_in_frames} {}
   search(search const&) = delete;

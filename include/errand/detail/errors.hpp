@@ -22,7 +22,7 @@ class timed_out : public std::runtime_error {
 
 /// Thrown at a wait that could never end: a task's wait for itself, or for one that waits for it, perhaps by way of others.
 /// The message names all of them. Not where a time limit, or somebody outside errand, may still end one of the waits; and not
-/// if more than 256 are involved.
+/// if more than 64 are involved.
 class deadlock : public std::logic_error {
  public:
   using std::logic_error::logic_error;
