@@ -19,7 +19,7 @@ namespace errand::detail {
 
 namespace {
 
-// Held by a search that looks into the frames of others, and so by one search at a time.
+// Held by a search: one at a time looks into the frames of others.
 constinit small_lock searching_guard{};
 // (X1) seq_cst: set before the search looks at whom a task waits for; let_searches_leave() looks at it after the task has
 // taken its wait back (S2). So a search that has seen the wait is seen by the task.
@@ -36,7 +36,7 @@ class search final : input_visitor {
   // Longer cycles are not found: a chain of n tasks that wait for each other would else cost n * n / 2 looks.
   static constexpr std::size_t most = 64;
 
-  search(record& self, bool may_look_in_frames) noexcept : self_{self}, may_look_in_frames_{may_look_in_frames} {}
+  explicit search(record& self) noexcept : self_{self} {}
   search(search const&) = delete;
   search& operator=(search const&) = delete;
   ~search() {
@@ -46,9 +46,6 @@ class search final : input_visitor {
 
   /// Whether `awaited` cannot end before the task that asks. Whoever waits for it has its handle.
   [[nodiscard]] bool leads_back(record& awaited) noexcept { return add(awaited, false) && never_ends(awaited); }
-  /// No, or not as far as can be told without a look into frames.
-  [[nodiscard]] bool wants_frames() const noexcept { return wants_frames_; }
-
   /// A time limit, a token given from outside: of any of them, or of a task above.
   [[nodiscard]] bool may_be_stopped_by_others() const noexcept {
     if (stopped_by_others(self_)) return true;
@@ -104,10 +101,6 @@ class search final : input_visitor {
     auto const shown = r.interrupt_.load(std::memory_order_seq_cst);  // (S2) after (X1)
     if (shown == shown_as::nothing) return add_nested_child(r);
     if ((shown & (shown_as::parked | shown_as::coroutine)) == 0) return false;
-    if (!may_look_in_frames_) {
-      wants_frames_ = true;
-      return false;
-    }
     record* const awaits = (shown & shown_as::coroutine) != 0
                                ? reinterpret_cast<record*>(shown - shown_as::coroutine)
                                : reinterpret_cast<parked_waiter*>(shown - shown_as::parked)->awaits;
@@ -165,16 +158,15 @@ class search final : input_visitor {
   }
 
   record& self_;
-  bool const may_look_in_frames_;
-  bool wants_frames_ = false;
   bool ends_with_first_ = false;  // of the record whose inputs were just visited,
   bool one_goes_on_ = false;      // and one of these
   std::size_t unbegun_ = 0;   // inputs that were looked at for nothing
   std::size_t found_ = 0;
   std::size_t length_ = 0;
-  std::array<record*, most> all_;
-  std::array<record*, most> way_;
-  std::array<bool, most> pinned_;
+  // Under the guard, and not on the stack: that is often a fresh one, of which no more pages should be touched than need be.
+  static inline std::array<record*, most> all_;
+  static inline std::array<record*, most> way_;
+  static inline std::array<bool, most> pinned_;
 };
 
 // Nobody finds the wait any more. Its owner still takes it back.
@@ -187,13 +179,13 @@ void hide(wait_request& q) noexcept {
   }
 }
 
-// Apart, because it takes some room on a stack.
-[[gnu::noinline]] bool refuse_under_guard(waiter& w, wait_request& q) noexcept {
+// Apart, because it is rare.
+[[gnu::noinline]] bool refuse_after_search(waiter& w, wait_request& q) noexcept {
   std::lock_guard const held{searching_guard};
   searching.store(true, std::memory_order_seq_cst);  // (X1)
   bool refused = false;
   {
-    search all{*q.self, true};
+    search all{*q.self};
     if (all.leads_back(*q.awaited) && !all.may_be_stopped_by_others() && claim(w, claimant::itself)) {
       q.deadlock = all.error();
       hide(q);  // before the guard opens: who closes the same cycle at this moment must find it open
@@ -202,14 +194,6 @@ void hide(wait_request& q) noexcept {
   }
   searching.store(false, std::memory_order_release);  // (X1)
   return refused;
-}
-
-[[gnu::noinline]] bool refuse_after_search(waiter& w, wait_request& q) noexcept {
-  {
-    search near{*q.self, false};
-    if (!near.leads_back(*q.awaited) && !near.wants_frames()) return false;
-  }
-  return refuse_under_guard(w, q);
 }
 
 }  // namespace
