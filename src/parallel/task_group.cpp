@@ -112,7 +112,7 @@ class group_record final : public anchor {
   enum class join_end { all_ended, cancelled };
 
   // Returns when no member is left; `cancelled` if a stop of the waiting task was seen, which stops the group. Throws deadlock
-  // if a member waits for the waiting task; not if it shall not be `cancellable`.
+  // if a member waits for the waiting task, and std::bad_alloc; nothing if it shall not be `cancellable`.
   join_end join(bool cancellable) {
     bool cancelled = false;
     for (;;) {
@@ -134,7 +134,16 @@ class group_record final : public anchor {
       wait_request q;
       q.awaited = &w;
       q.self = cancelled ? nullptr : self;
-      block_or_sleep(q);
+      try {
+        block(q);
+      } catch (std::bad_alloc const&) {  // no stack to go on with
+        if (!cancellable)
+          block_or_sleep(q);
+        else if (take_back(w))
+          throw;
+        else
+          while (!w.done()) cpu_relax();  // it is being completed
+      }
       if (q.deadlock) {
         if (take_back(w)) std::rethrow_exception(q.deadlock);
       } else if (!w.done()) {

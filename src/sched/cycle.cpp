@@ -19,7 +19,7 @@ namespace errand::detail {
 
 namespace {
 
-// Held by a search: one at a time looks into the frames of others.
+// Held by a search: one at a time.
 constinit small_lock searching_guard{};
 // (X1) seq_cst: set before the search looks at whom a task waits for; let_searches_leave() looks at it after the task has
 // taken its wait back (S2). So a search that has seen the wait is seen by the task.
@@ -160,7 +160,7 @@ class search final : input_visitor {
   record& self_;
   bool ends_with_first_ = false;  // of the record whose inputs were just visited,
   bool one_goes_on_ = false;      // and one of these
-  std::size_t unbegun_ = 0;   // inputs that were looked at for nothing
+  std::size_t unbegun_ = 0;       // inputs that were looked at for nothing
   std::size_t found_ = 0;
   std::size_t length_ = 0;
   // Under the guard, and not on the stack: that is often a fresh one, of which no more pages should be touched than need be.

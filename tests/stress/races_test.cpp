@@ -18,16 +18,11 @@
 namespace {
 
 using errand_test::counted;
+using errand_test::dither;
 using errand_test::generator;
 using errand_test::rounds;
 using errand_test::test_seed;
 using std::chrono::nanoseconds;
-
-// Some time, chosen by chance, that no two machines agree on.
-void dither(generator& random) {
-  for (auto n = random.below(4) == 0 ? random.below(2000) : random.below(50); n > 0; --n) asm volatile("" ::: "memory");
-  if (random.one_in(50)) std::this_thread::yield();
-}
 
 // What one task may do between its begin and its end; true if it came to its end unstopped.
 bool live(generator& random) {

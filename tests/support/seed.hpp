@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <random>
 #include <string>
+#include <thread>
 
 namespace errand_test {
 
@@ -36,6 +37,12 @@ class generator {
  private:
   std::uint64_t state_;
 };
+
+/// Some time, chosen by chance, that no two machines agree on.
+inline void dither(generator& random) {
+  for (auto n = random.below(4) == 0 ? random.below(2000) : random.below(50); n > 0; --n) asm volatile("" ::: "memory");
+  if (random.one_in(50)) std::this_thread::yield();
+}
 
 /// The running test's seed, printed with the command that replays it.
 [[nodiscard]] inline std::uint64_t test_seed() {
