@@ -8,6 +8,7 @@
 #include <errand/detail/process_task.hpp>
 #include <errand/task.hpp>
 
+#include <concepts>
 #include <deque>
 #include <stdexcept>
 #include <string>
@@ -75,31 +76,32 @@ inline constexpr bool is_place<processes_t> = true;
 /// Never waits. Throws std::runtime_error if the program had threads before the workers could be prepared
 /// (see process_support) or f lies in a library loaded later, std::system_error if the kernel refuses, std::bad_alloc.
 #define ERRAND_FROM std::source_location from = std::source_location::current()
-template <class F>
-auto async(processes_t, F&& f, ERRAND_FROM) {
+// `Where` is a template parameter so that it is not made from {}, which means options.
+template <std::same_as<processes_t> Where, class F>
+auto async(Where, F&& f, ERRAND_FROM) {
   return detail::start_in_process(from, std::forward<F>(f));
 }
-template <class F, class A>
-auto async(processes_t, F&& f, A&& a, ERRAND_FROM) {
+template <std::same_as<processes_t> Where, class F, class A>
+auto async(Where, F&& f, A&& a, ERRAND_FROM) {
   return detail::start_in_process(from, std::forward<F>(f), std::forward<A>(a));
 }
-template <class F, class A, class B>
-auto async(processes_t, F&& f, A&& a, B&& b, ERRAND_FROM) {
+template <std::same_as<processes_t> Where, class F, class A, class B>
+auto async(Where, F&& f, A&& a, B&& b, ERRAND_FROM) {
   return detail::start_in_process(from, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b));
 }
-template <class F, class A, class B, class C>
-auto async(processes_t, F&& f, A&& a, B&& b, C&& c, ERRAND_FROM) {
+template <std::same_as<processes_t> Where, class F, class A, class B, class C>
+auto async(Where, F&& f, A&& a, B&& b, C&& c, ERRAND_FROM) {
   return detail::start_in_process(from, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c));
 }
-template <class F, class A, class B, class C, class D>
-auto async(processes_t, F&& f, A&& a, B&& b, C&& c, D&& d, ERRAND_FROM) {
+template <std::same_as<processes_t> Where, class F, class A, class B, class C, class D>
+auto async(Where, F&& f, A&& a, B&& b, C&& c, D&& d, ERRAND_FROM) {
   return detail::start_in_process(from, std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c),
                                   std::forward<D>(d));
 }
 #undef ERRAND_FROM
 /// Five arguments and more: the line is not captured.
-template <class F, class... Args>
-requires(sizeof...(Args) > 4) auto async(processes_t, F&& f, Args&&... args) {
+template <std::same_as<processes_t> Where, class F, class... Args>
+requires(sizeof...(Args) > 4) auto async(Where, F&& f, Args&&... args) {
   return detail::start_in_process(std::source_location{}, std::forward<F>(f), std::forward<Args>(args)...);
 }
 

@@ -392,7 +392,8 @@ namespace this_task {
 
 /// The name its starter gave it, or nothing. Valid while the task runs.
 [[nodiscard]] std::string_view name() noexcept;
-/// The token by which it learns that it was asked to stop; the same that a callable taking a std::stop_token gets.
+/// The token by which it learns that it was asked to stop; the same that a callable taking a std::stop_token gets. One that
+/// the task has kept may say so a moment after a point of cancellation has thrown: stops call the callbacks one by one.
 [[nodiscard]] std::stop_token stop_token();
 /// Throws operation_cancelled if the task, or the task that started it, was asked to stop. A point of cancellation.
 void check_stop();

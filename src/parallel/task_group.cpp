@@ -111,8 +111,9 @@ class group_record final : public anchor {
 
   enum class join_end { all_ended, cancelled };
 
-  // Returns when no member is left; `cancelled` if a stop of the waiting task was seen, which stops the group. Throws deadlock
-  // if a member waits for the waiting task, and std::bad_alloc; nothing if it shall not be `cancellable`.
+  // Returns when no member is left; `cancelled` if a stop of the waiting task was seen, which stops the group: at once below a
+  // member, which may be waiting for that task. Throws deadlock if a member waits for the waiting task, and std::bad_alloc;
+  // nothing if it shall not be `cancellable`.
   join_end join(bool cancellable) {
     bool cancelled = false;
     for (;;) {
@@ -121,6 +122,7 @@ class group_record final : public anchor {
         cancelled = true;
         stop_all();
       }
+      if (cancelled && is_below_member(*this_thread().current)) return join_end::cancelled;
       bool const stopping = was_stopped(*this);
       if (stopping) stop_unbegun_members();
       group_waiter w{*this};
@@ -150,6 +152,7 @@ class group_record final : public anchor {
         cancelled = true;
         stop_all();
         stop_unbegun_members();
+        if (is_below_member(*self) && take_back(w)) return join_end::cancelled;
       }
       if (w.done()) continue;
       wait_request to_the_end;
@@ -231,6 +234,22 @@ class group_record final : public anchor {
   }
   [[nodiscard]] group_waiter* count_down() noexcept {
     return --open_ == 0 ? std::exchange(waiters_of_all_, nullptr) : nullptr;
+  }
+
+  // Upwards lock by lock: nothing ends while its lock is held, and nothing goes before its children have ended.
+  [[nodiscard]] bool is_below_member(record& task) const noexcept {
+    record* r = &task;
+    lock_record(*r);
+    for (;;) {
+      bool const on_its_own =
+          (r->state_.load(std::memory_order_relaxed) & (record_state::done | record_state::detached)) != 0;
+      record* const parent = r->parent_;
+      bool const go_up = !on_its_own && parent != nullptr && parent != this;
+      if (go_up) lock_record(*parent);
+      unlock_record(*r);
+      if (!go_up) return !on_its_own && parent == this;
+      r = parent;
+    }
   }
 
   // False if it is being completed, or is.

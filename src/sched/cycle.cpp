@@ -33,8 +33,8 @@ constinit std::atomic<bool> searching{false};
 // Follows what a task waits for, and what that waits for in turn, until it comes back to the task.
 class search final : input_visitor {
  public:
-  // Longer cycles are not found: a chain of n tasks that wait for each other would else cost n * n / 2 looks.
-  static constexpr std::size_t most = 64;
+  // Longer cycles are not found: to follow so many waits takes some ten microseconds, and one search is made at a time.
+  static constexpr std::size_t most = 1024;
 
   explicit search(record& self) noexcept : self_{self} {}
   search(search const&) = delete;
@@ -45,7 +45,22 @@ class search final : input_visitor {
   }
 
   /// Whether `awaited` cannot end before the task that asks. Whoever waits for it has its handle.
-  [[nodiscard]] bool leads_back(record& awaited) noexcept { return add(awaited, false) && never_ends(awaited); }
+  [[nodiscard]] bool leads_back(record& awaited) noexcept {
+    auto known = look_at(awaited);
+    while (depth_ != 0) {
+      step& s = steps_[depth_ - 1];
+      // All end only with the last of what they wait for: one way back is enough. But when_any() ends with the first: each
+      // has to lead back.
+      bool const decided = known == (s.any ? ends::perhaps : ends::never);
+      if (!decided && s.next != s.last) {
+        known = look_at(*all_[s.next++]);
+      } else {
+        if (known != ends::never) length_ = s.length;
+        --depth_;
+      }
+    }
+    return known == ends::never;
+  }
   /// A time limit, a token given from outside: of any of them, or of a task above.
   [[nodiscard]] bool may_be_stopped_by_others() const noexcept {
     if (stopped_by_others(self_)) return true;
@@ -68,23 +83,30 @@ class search final : input_visitor {
   }
 
  private:
-  // All that end only with the last of what they wait for: one way back is enough. when_any() ends with the first: each has
-  // to lead back. The way is kept for the message; all that were found stay pinned to the end.
-  bool never_ends(record& r) noexcept {
-    if (length_ == most) return false;
+  enum class ends : std::uint8_t { perhaps, never, as_those_it_waits_for };
+
+  // A record on the way, and which of all_ it waits for.
+  struct step {
+    std::size_t length;  // of the way before it
+    std::size_t next;    // to be looked at
+    std::size_t last;
+    bool any;
+  };
+
+  // The way is kept for the message; all that were found stay pinned to the end.
+  ends look_at(record& r) noexcept {
+    if (length_ == most) return ends::perhaps;
     auto const length = length_;
     way_[length_++] = &r;
-    if (runs_on_stack_of(&self_, r)) return true;
+    if (runs_on_stack_of(&self_, r)) return ends::never;
     auto const first = found_;
     ends_with_first_ = false;
-    bool const waits = add_what_it_waits_for(r);
-    bool const any = ends_with_first_;
-    auto const last = found_;
-    std::size_t leading_back = 0;
-    for (auto i = first; i < last && (any || leading_back == 0); ++i) leading_back += never_ends(*all_[i]) ? 1U : 0U;
-    bool const never = waits && leading_back != 0 && (!any || leading_back == last - first);
-    if (!never) length_ = length;
-    return never;
+    if (!add_what_it_waits_for(r)) {
+      length_ = length;
+      return ends::perhaps;
+    }
+    steps_[depth_++] = {length, first, found_, ends_with_first_};
+    return ends::as_those_it_waits_for;
   }
 
   // False if something may go on.
@@ -163,9 +185,11 @@ class search final : input_visitor {
   std::size_t unbegun_ = 0;       // inputs that were looked at for nothing
   std::size_t found_ = 0;
   std::size_t length_ = 0;
-  // Under the guard, and not on the stack: that is often a fresh one, of which no more pages should be touched than need be.
+  std::size_t depth_ = 0;
+  // Under the guard, and not on the stack: that may be a fiber's.
   static inline std::array<record*, most> all_;
   static inline std::array<record*, most> way_;
+  static inline std::array<step, most> steps_;
   static inline std::array<bool, most> pinned_;
 };
 
@@ -196,6 +220,20 @@ void hide(wait_request& q) noexcept {
   return refused;
 }
 
+// Who closes a cycle is waited for already, itself or one beneath it on its stack.
+[[gnu::noinline]] bool is_awaited(record& self) noexcept {
+  for (record* r = &self; r != nullptr; r = r->nested_ ? r->parent_ : nullptr) {
+    auto const s = r->state_.load(std::memory_order_seq_cst);  // (H1)
+    if ((s & record_state::member) != 0) return true;
+    if ((s & record_state::hooked) == 0) continue;
+    lock_record(*r);  // it may have only children
+    bool const has_waiters = r->waiters_ != nullptr;
+    unlock_record(*r);
+    if (has_waiters) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool refuse_if_cycle(waiter& w, wait_request& q) noexcept {
@@ -204,7 +242,7 @@ bool refuse_if_cycle(waiter& w, wait_request& q) noexcept {
   if ((awaited.state_.load(std::memory_order_relaxed) & record_state::begun) == 0) return false;
   bool const may_wait = awaited.stands_for_others_ || has_linked_children(awaited) ||
                         awaited.interrupt_.load(std::memory_order_seq_cst) != shown_as::nothing;  // (S2)
-  return may_wait && refuse_after_search(w, q);
+  return may_wait && is_awaited(*q.self) && refuse_after_search(w, q);
 }
 
 void let_searches_leave() noexcept {

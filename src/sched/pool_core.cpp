@@ -46,11 +46,17 @@ pool_core::pool_core(unsigned workers, pool_setup setup)
   set_describe_running(&describe_running_task);
   drain_at_exit();
   unsigned started = 0;
-  try {
-    for (; started < size_; ++started) workers_[started].start(*this, started);
-  } catch (std::system_error const& e) {
+  auto const take_back = [&] {
     close();
     for (unsigned i = 0; i < started; ++i) workers_[i].join();
+  };
+  try {
+    for (; started < size_; ++started) workers_[started].start(*this, started);
+  } catch (std::bad_alloc const&) {
+    take_back();
+    throw;
+  } catch (std::system_error const& e) {
+    take_back();
     throw std::system_error{e.code(), "errand: could not start worker " + std::to_string(started + 1) + " of " +
                                           std::to_string(size_) + " of the pool \"" + setup_.name + '"'};
   }

@@ -35,8 +35,14 @@ void worker::start(pool_core& home, unsigned index, bool spare) {
     only_ = index;
     mail_ = std::make_unique<inbox>();
   }
-  std::lock_guard const held{thread_guard_};
-  thread_ = start_thread(home.thread_name(index), [this] { run_thread(); });
+  keep_a_spare_loop();  // here, where who starts it can be told that there is no memory
+  try {
+    std::lock_guard const held{thread_guard_};
+    thread_ = start_thread(home.thread_name(index), [this] { run_thread(); });
+  } catch (...) {
+    stacks_.release(std::exchange(spare_, nullptr));
+    throw;
+  }
 }
 
 void worker::join() {
@@ -57,6 +63,7 @@ void worker::hand_over() {
   // The tasks that run here never return, and a pool must not wait for them.
   for (record const* r = t.current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr)
     if (r->home_ == home_) count_ended();
+  keep_a_spare_loop();
   std::lock_guard const held{thread_guard_};
   thread_.detach();
   thread_ = start_thread(home_->thread_name(index_), [this] { run_thread(); });
@@ -93,7 +100,6 @@ void worker::run_thread() noexcept {
   stack native;
   adopt_thread_stack(native);
   native_ = &native;
-  keep_a_spare_loop();
   running_on_ = std::exchange(spare_, nullptr);
   if (!std::exchange(arrived_, true) && !is_spare_) {
     next_ = take_arrivals();

@@ -29,7 +29,8 @@ class worker {
   worker(worker const&) = delete;
   worker& operator=(worker const&) = delete;
 
-  /// `spare`: it stands in for others that are blocked. May be started again when it has left.
+  /// `spare`: it stands in for others that are blocked. May be started again when it has left. Throws std::bad_alloc,
+  /// std::system_error.
   void start(pool_core& home, unsigned index, bool spare = false);
   void join();
   void detach();

@@ -60,7 +60,8 @@ bool hook(record& r, waiter& w) noexcept {
   if (hooked) {
     w.next = r.waiters_;
     r.waiters_ = &w;
-    r.state_.fetch_or(record_state::hooked, std::memory_order_relaxed);
+    // (H1) seq_cst: before the waiter shows itself (S2) and looks at who waits for its own task; pairs with (H1) there.
+    r.state_.fetch_or(record_state::hooked, std::memory_order_seq_cst);
   }
   unlock_record(r);
   return hooked;

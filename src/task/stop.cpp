@@ -186,7 +186,13 @@ std::stop_token stop_token_of(record& r) {
     unlock_record(r);
     if (stopped) made.request_stop();
   }
-  return rare.source->get_token();
+  auto token = rare.source->get_token();
+  bool const stopped = (r.state_.load(std::memory_order_acquire) & record_state::stop) != 0;  // (S1)
+  if (!stopped || token.stop_requested()) return token;
+  // Its stopper has not come to the source yet, and runs callbacks there. Ours is not to wait for them.
+  std::stop_source said_so_already;
+  said_so_already.request_stop();
+  return said_so_already.get_token();
 }
 
 }  // namespace errand::detail

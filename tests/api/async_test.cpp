@@ -2,7 +2,7 @@
 //
 // async() in every form: where, what, with which arguments, with which result.
 #include <gtest/gtest.h>
-#include <errand/task.hpp>
+#include <errand/errand.hpp>  // all of it: no overload may stand in the way of another
 
 #include <functional>
 #include <memory>

@@ -167,6 +167,7 @@ void further_down(errand::pool& where, Start start) {
     }
   });
   group.wait();
+  child->wait();  // the group outlives whoever waits for it
   EXPECT_NE(message.find("\"member\""), std::string::npos) << message;
   EXPECT_NE(message.find("\"grandchild\""), std::string::npos) << message;
 }
@@ -179,8 +180,27 @@ TEST_P(rule_23, rule_23_a_task_further_down_that_waits_for_the_group_is_told) {
 
 TEST_P(rule_23, rule_23_a_task_further_down_in_place_that_waits_for_the_group_is_told) {
   further_down(where, [](errand::task_group& group) {
-    return errand::async({.on = errand::inplace, .name = "grandchild"}, [&] { group.wait(); });
+    return errand::async({.on = errand::inplace, .name = "grandchild"}, [&] { group.wait(); }).share();
   });
+}
+
+TEST_P(rule_23, rule_23_a_member_may_drop_a_task_that_waits_for_the_group) {
+  errand::task_group group{where};
+  std::atomic<bool> begun{false}, stopped{false};
+  group.spawn([&] {
+    auto const dropped = errand::async(where, [&] {
+      begun = true;
+      try {
+        group.wait();
+      } catch (errand::operation_cancelled const&) {
+        stopped = true;
+        throw;
+      }
+    });
+    while (!begun) errand::this_task::yield();
+  });
+  group.wait();
+  EXPECT_TRUE(stopped);
 }
 
 TEST_P(rule_23, rule_23_the_others_go_on_after_one_has_been_refused) {
@@ -303,6 +323,27 @@ TEST_P(rule_23, rule_23_a_chain_of_waits_whose_last_one_runs_is_no_cycle) {
   go.store(true);
   go.notify_all();
   EXPECT_EQ(last.get(), 1000);
+}
+
+TEST_P(rule_23, rule_23_a_long_cycle_is_found) {
+  std::vector<shared> all(1000);
+  std::atomic<bool> all_there{false};
+  std::atomic<int> refused{0};
+  for (std::size_t i = 0; i < all.size(); ++i)
+    all[i] = errand::async(where, [&, i] {
+               while (!all_there) errand::this_task::yield();
+               try {
+                 return all[(i + 1) % all.size()].get() + 1;
+               } catch (errand::deadlock const&) {
+                 ++refused;
+                 return 1;
+               }
+             }).share();
+  all_there = true;
+  int most = 0;
+  for (auto const& one : all) most = std::max(most, one.get());
+  EXPECT_EQ(most, 1000);
+  EXPECT_EQ(refused, 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(workers, rule_23, testing::Values(1U, 2U, 8U),

@@ -317,12 +317,12 @@ TEST(group_rules, rule_07_a_stop_of_the_group_reaches_its_tasks_and_wait_returns
   errand::task_group g;
   std::atomic<int> stopped{0};
   for (int i = 0; i < 10; ++i)
-    g.spawn([&](std::stop_token token) {
+    g.spawn([&](std::stop_token) {
       begun.raise();
       try {
         errand::this_task::sleep_for(24h);
       } catch (errand::operation_cancelled const&) {
-        stopped += token.stop_requested() ? 1 : 0;
+        stopped += errand::this_task::stop_token().stop_requested() ? 1 : 0;
         throw;
       }
     });

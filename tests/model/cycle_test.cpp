@@ -14,6 +14,8 @@ namespace {
 
 struct variation {
   memory kind = memory::weak;
+  order hooks = order::seq_cst;         // (H1)
+  bool hooks_first = true;              // before it looks whether it is awaited itself
   order shows_itself = order::seq_cst;  // (S2)
   bool shows_itself_first = true;       // before it searches
   bool one_search_at_a_time = true;     // the guard
@@ -39,8 +41,13 @@ class closing {
   void flow(std::size_t me) {
     std::size_t const other = 1 - me;
     auto& p = e_.thread(me == 0 ? "first" : "second");
+    auto const hook = [this, other](view& v) { v.store(awaited_[other], 1, how_.hooks); };
     auto const show = [this, me](view& v) { v.store(shown_[me], 1, how_.shows_itself); };
+    if (how_.hooks_first) p.step("hooks itself to the other one (H1)", hook);
     if (how_.shows_itself_first) p.step("shows that it waits (S2)", show);
+    p.step("looks whether it is awaited itself (H1)", [this, me](view& v) {
+      if (v.load(awaited_[me]) == 0) v.go_to("waits");
+    });
     p.step("looks whether the other one waits (S2)", [this, other](view& v) {
       if (v.load(shown_[other]) == 0) v.go_to("waits");
     });
@@ -59,6 +66,7 @@ class closing {
         if (v[closes_[me]] != 0) v.exchange(shown_[me], 0);
       });
     p.step("opens the guard", [this](view& v) { v.exchange(guard_, 0); }).label("waits");
+    if (!how_.hooks_first) p.step("hooks itself to the other one (H1)", hook);
     if (!how_.shows_itself_first) p.step("shows that it waits (S2)", show);
     p.step("waits, or goes on", [](view&) {});
   }
@@ -66,6 +74,7 @@ class closing {
   variation how_;
   explorer e_;
   variable guard_ = e_.number("guard");
+  std::array<variable, 2> awaited_{e_.number("first awaited"), e_.number("second awaited")};
   std::array<variable, 2> shown_{e_.number("first shown"), e_.number("second shown")};
   std::array<variable, 2> refused_{e_.number("first refused"), e_.number("second refused")};
   std::array<variable, 2> closes_{e_.number("first closes"), e_.number("second closes")};
@@ -82,6 +91,16 @@ TEST(cycle_model, one_of_two_that_close_a_cycle_is_refused_and_only_one) {
 
 TEST(cycle_model, fails_if_a_wait_may_be_seen_later_than_it_looks) {
   auto const result = explore({.kind = memory::store_buffers, .shows_itself = order::release});
+  EXPECT_TRUE(result.fails_with("both wait for ever")) << result;
+}
+
+TEST(cycle_model, fails_if_a_hook_may_be_seen_later_than_it_looks) {
+  auto const result = explore({.kind = memory::weak, .hooks = order::relaxed, .shows_itself = order::release});
+  EXPECT_TRUE(result.fails_with("both wait for ever")) << result;
+}
+
+TEST(cycle_model, fails_if_it_looks_before_it_hooks) {
+  auto const result = explore({.kind = memory::sequential, .hooks_first = false});
   EXPECT_TRUE(result.fails_with("both wait for ever")) << result;
 }
 

@@ -145,8 +145,8 @@ class task_group {
 
   /// Waits until all tasks have ended, those included that are spawned meanwhile. Rethrows the first failure, then and each
   /// time after. Returns normally if there was none, also if request_stop() was called. A point of cancellation: a stop of
-  /// the waiting task stops the group; when all have ended operation_cancelled is thrown. Throws deadlock in one of its own
-  /// tasks.
+  /// the waiting task stops the group; when all have ended operation_cancelled is thrown; at once in a task below one of the
+  /// group's own. Throws deadlock in one of its own tasks.
   void wait() { detail::wait_for_group(*group_); }
 
   /// Asks its tasks, and theirs, to stop, and returns at once.

@@ -25,9 +25,10 @@ int main() {
   };
   ::sigaction(SIGUSR1, &action, nullptr);  // no SA_RESTART: waits are interrupted
   auto sender = errand::async([] {
-    for (int sent = 1; sent <= 100; ++sent) {
+    // Again and again: ThreadSanitizer puts off one that arrives just before the main thread sleeps, to its next call.
+    while (handled < 100) {
       ::kill(::getpid(), SIGUSR1);
-      while (handled < sent) errand::this_task::yield();
+      errand::this_task::yield();
     }
   });
   std::vector<errand::future<void>> sleepers;
@@ -35,6 +36,6 @@ int main() {
     sleepers.push_back(errand::async([] { errand::this_task::sleep_for(std::chrono::milliseconds{20}); }));
   sender.get();
   for (auto& s : sleepers) s.get();
-  std::fprintf(stderr, "%d handled, %d by others", handled.load(), handled_elsewhere.load());
+  std::fprintf(stderr, "handled, %d by others", handled_elsewhere.load());
   return 0;
 }
