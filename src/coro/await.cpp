@@ -42,7 +42,7 @@ bool suspend(record& task, void* frame, wait_request& q) {
   f.claimed_by.store(0, std::memory_order_relaxed);
   f.stopper_left.store(false, std::memory_order_relaxed);
   f.armed_.store(false, std::memory_order_relaxed);
-  f.interruptible_ = std::uncaught_exceptions() == 0;
+  f.interruptible_ = !is_unwinding(this_thread());
   q.self = f.interruptible_ ? &task : nullptr;
   q.shown = q.awaited != nullptr ? reinterpret_cast<std::uintptr_t>(q.awaited) | shown_as::coroutine
                                  : reinterpret_cast<std::uintptr_t>(static_cast<waiter*>(&f));

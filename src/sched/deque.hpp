@@ -6,9 +6,12 @@
 // "Correct and efficient work-stealing for weak memory models" (PPoPP 2013), with the fences folded into the accesses.
 #pragma once
 
+#include "base/check.hpp"
+
 #include <errand/detail/record.hpp>
 
 #include <memory>
+#include <new>
 #include <vector>
 
 namespace errand::detail {
@@ -140,10 +143,17 @@ class deque {
     rings_.push_back(std::make_unique<ring>(capacity));
     return rings_.back().get();
   }
+  ring* make_or_end(std::int64_t capacity) noexcept {
+    try {
+      return make(capacity);
+    } catch (std::bad_alloc const&) {
+      fatal("there is no memory left to queue more tasks");
+    }
+  }
 
   [[gnu::noinline]] ring* grow(ring const& full, std::int64_t bottom) noexcept {
     growing_.store(true, std::memory_order_relaxed);
-    auto* const larger = make(full.capacity * 2);
+    auto* const larger = make_or_end(full.capacity * 2);
     for (auto i = top_.load(std::memory_order_relaxed); i < bottom; ++i)
       larger->slot(i).store(full.slot(i).load(std::memory_order_relaxed), std::memory_order_relaxed);
     buffer_.store(larger, std::memory_order_release);  // (D4)

@@ -5,6 +5,7 @@
 // that fall asleep, (P1) in README.md. Why a lock: docs/decisions/0004-locked-inbox.md.
 #pragma once
 
+#include "base/check.hpp"
 #include "base/lock.hpp"
 
 #include <errand/detail/record.hpp>
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <new>
 
 namespace errand::detail {
 
@@ -62,7 +64,8 @@ class inbox {
 
  private:
   [[gnu::noinline]] void grow() noexcept {
-    auto larger = std::make_unique<runnable*[]>(2 * capacity_);
+    std::unique_ptr<runnable*[]> larger{new (std::nothrow) runnable*[2 * capacity_]};
+    if (larger == nullptr) fatal("there is no memory left to queue more tasks");
     for (std::size_t i = 0; i < capacity_; ++i) larger[i] = slots_[(first_ + i) & (capacity_ - 1)];
     slots_ = std::move(larger);
     first_ = 0;

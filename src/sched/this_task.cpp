@@ -29,9 +29,9 @@ void check_stop() {
 }
 
 void yield() {
-  record* const self = this_thread().current;  // the same on whatever thread it goes on
-  if (self != nullptr) throw_if_stopped(*self);
   thread_state& t = this_thread();
+  record* const self = t.current;  // the same on whatever thread it goes on
+  if (self != nullptr) throw_if_stopped(*self);
   if (t.as_worker == nullptr || t.calling_back != 0) return std::this_thread::yield();
   worker::let_others_run(t);
   if (self != nullptr) throw_if_stopped(*self);

@@ -146,9 +146,13 @@ void make_ready(runnable& r, pool_core& home, std::uint32_t only) noexcept {
   home.push_from_outside(r, 0);
 }
 
+bool is_unwinding(thread_state const& t) noexcept {
+  return (t.as_worker != nullptr ? t.as_worker->running_stack().thread_exceptions->uncaught : std::uncaught_exceptions()) != 0;
+}
+
 record* cancellable_task() {
   thread_state const& t = this_thread();
-  return t.current != nullptr && t.calling_back == 0 && std::uncaught_exceptions() == 0 ? t.current : nullptr;
+  return t.current != nullptr && t.calling_back == 0 && !is_unwinding(t) ? t.current : nullptr;
 }
 
 void check_no_self_wait(record const& r) {

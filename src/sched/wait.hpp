@@ -12,16 +12,21 @@
 namespace errand::detail {
 
 class worker;
+struct thread_state;
 struct trampoline;
 
-/// A task's stack, parked. worker::hop() fills in all but `request` and `wake`.
-struct fiber_waiter : parked_waiter, runnable {
+/// A task's stack, parked. worker::hop() fills in all but `request`; to set them twice would cost a yield a third of its time.
+struct parked_fiber : runnable {
   wait_request* request = nullptr;  // none: it does not wait, it only lets others run first
-  stack* parked_on = nullptr;
-  record* current = nullptr;  // what ran there
-  trampoline* resuming = nullptr;
-  pool_core* home = nullptr;        // whose workers may continue it,
-  std::uint32_t only = any_worker;  // and which of them, in a pinned pool
+  stack* parked_on;
+  record* current;  // what ran there
+  trampoline* resuming;
+};
+
+/// One that waits. worker::leave_stack_to() fills in who may continue it.
+struct fiber_waiter : parked_waiter, parked_fiber {
+  pool_core* home;     // its workers,
+  std::uint32_t only;  // and which of them, in a pinned pool
 };
 
 /// False if there is nothing to wait for any more: the caller goes on by itself, after disarm(). True: somebody has woken
@@ -39,6 +44,9 @@ void block_or_sleep(wait_request& q) noexcept;
 /// Makes a parked fiber, a suspended coroutine ready: onto the deque of the calling worker if it is one of that pool's, else
 /// into the pool's inbox. In a pinned pool, to the worker that it names.
 void make_ready(runnable& r, pool_core& home, std::uint32_t only = any_worker) noexcept;
+
+/// Whether an exception unwinds on the calling thread, whose state it is: std::uncaught_exceptions() != 0, for less.
+[[nodiscard]] bool is_unwinding(thread_state const& t) noexcept;
 
 /// The task that a wait on the calling thread may be ended with, by a stop: none outside tasks, while an exception
 /// unwinds and in a stop callback, where nothing can be thrown.

@@ -73,8 +73,8 @@ void worker::hand_over() {
 inline void worker::complete_parking(void* left) noexcept {
   if (left == nullptr) {
     if (abandoned_ != nullptr) stacks_.release(std::exchange(abandoned_, nullptr));
-  } else if (auto& f = *static_cast<fiber_waiter*>(left); f.request != nullptr) {
-    arm_parked(f);
+  } else if (auto& f = *static_cast<parked_fiber*>(left); f.request != nullptr) {
+    arm_parked(static_cast<fiber_waiter&>(f));
   } else {
     make_parked_ready(f);
   }
@@ -85,7 +85,7 @@ inline void worker::complete_parking(void* left) noexcept {
   if (!arm(f, *f.request)) make_parked_ready(f);
 }
 
-inline void worker::make_parked_ready(fiber_waiter& f) noexcept {
+inline void worker::make_parked_ready(parked_fiber& f) noexcept {
   if (mail_ != nullptr) return mail_->push(&f, 0, [] {});  // ours alone, and we are awake
   work_.push(&f);   // the last touch: another worker may have it already
   home_->notify();  // not as a lone push: we do not go on with it
@@ -131,13 +131,13 @@ void worker::keep_a_spare_loop() {
 }
 
 // A parked fiber is switched to directly; for anything else a loop is needed, which runs it.
-[[gnu::always_inline]] inline void worker::hop(thread_state& here, fiber_waiter& parked, runnable* next) noexcept {
+[[gnu::always_inline]] inline void worker::hop(thread_state& here, parked_fiber& parked, runnable* next) noexcept {
   void* left;
   {
     worker& w = *here.as_worker;
     stack* to;
     if (next != nullptr && next->run == &worker::run_fiber) {
-      to = static_cast<fiber_waiter*>(next)->parked_on;
+      to = static_cast<parked_fiber*>(next)->parked_on;
     } else {
       w.next_ = next;
       to = std::exchange(w.spare_, nullptr);
@@ -146,8 +146,6 @@ void worker::keep_a_spare_loop() {
     parked.parked_on = w.running_on_;
     parked.current = here.current;
     parked.resuming = here.resuming;
-    parked.home = w.home_;
-    parked.only = w.only_;
     w.running_on_ = to;
     here.current = nullptr;
     here.resuming = nullptr;
@@ -169,6 +167,8 @@ void worker::leave_stack_to(fiber_waiter& parked) {
     next = w.work_.pop();
     if (next != nullptr) ++w.tick_;
   }
+  parked.home = w.home_;
+  parked.only = w.only_;
   hop(here, parked, next);
 }
 
@@ -178,13 +178,13 @@ void worker::let_others_run(thread_state& here) {
   if (w.is_spare_ && !w.home_->still_needed(w)) [[unlikely]] return leave_turn(here);
   runnable* const next = w.next_in_turn();
   if (next == nullptr) return;
-  fiber_waiter f;
+  parked_fiber f;
   hop(here, f, next);
 }
 
 // By one that yields on a spare which is needed no longer: the loop leaves it to the others, and the spare rests.
 [[gnu::noinline]] void worker::leave_turn(thread_state& here) {
-  fiber_waiter f;
+  parked_fiber f;
   hop(here, f, nullptr);
 }
 
@@ -194,7 +194,7 @@ void worker::run_fiber(runnable* parked) noexcept {
   {
     worker& w = *this_thread().as_worker;
     stack& own = *w.running_on_;
-    stack& to = *static_cast<fiber_waiter*>(parked)->parked_on;
+    stack& to = *static_cast<parked_fiber*>(parked)->parked_on;
     w.running_on_ = &to;
     if (w.spare_ != nullptr) {
       w.abandoned_ = &own;

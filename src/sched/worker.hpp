@@ -18,6 +18,7 @@ namespace errand::detail {
 
 class pool_core;
 struct fiber_waiter;
+struct parked_fiber;
 struct thread_state;
 
 /// What a thread sleeps on: 1 wakes it.
@@ -75,10 +76,10 @@ class worker {
   static void leave_turn(thread_state& here);
   void leave_work_to_others() noexcept;
   static void run_fiber(runnable* parked) noexcept;
-  static void hop(thread_state& here, fiber_waiter& parked, runnable* next) noexcept;
+  static void hop(thread_state& here, parked_fiber& parked, runnable* next) noexcept;
   void complete_parking(void* left) noexcept;
   void arm_parked(fiber_waiter& f) noexcept;
-  void make_parked_ready(fiber_waiter& f) noexcept;
+  void make_parked_ready(parked_fiber& f) noexcept;
   void keep_a_spare_loop();
   void run_thread() noexcept;
   [[nodiscard]] runnable* next_in_turn() noexcept;

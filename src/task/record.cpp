@@ -56,15 +56,18 @@ void destroy(record& r) noexcept {
 
 bool hook(record& r, waiter& w) noexcept {
   lock_record(r);
-  bool const hooked = !r.done();
-  if (hooked) {
-    w.next = r.waiters_;
-    r.waiters_ = &w;
-    // (H1) seq_cst: before the waiter shows itself (S2) and looks at who waits for its own task; pairs with (H1) there.
-    r.state_.fetch_or(record_state::hooked, std::memory_order_seq_cst);
+  auto const s = r.state_.load(std::memory_order_acquire);  // (C1)
+  if ((s & record_state::done) != 0) {
+    unlock_record(r);
+    return false;
   }
-  unlock_record(r);
-  return hooked;
+  w.next = r.waiters_;
+  r.waiters_ = &w;
+  // (K2), and `hooked`, which only changes under the lock, in one step. (H1) seq_cst: before the waiter shows itself (S2) and
+  // looks who waits for its own task; pairs with (H1) there.
+  r.state_.fetch_add(((s & record_state::hooked) != 0 ? 0 : record_state::hooked) - record_state::lock,
+                     std::memory_order_seq_cst);
+  return true;
 }
 
 void unhook(record& r, waiter& w) noexcept {
