@@ -7,6 +7,7 @@
 #pragma once
 
 #include <errand/detail/future.hpp>
+#include <errand/detail/outside_task.hpp>
 #include <errand/detail/process_function.hpp>
 
 #include <iterator>
@@ -15,10 +16,6 @@
 
 namespace errand::detail {
 
-/// Marks the record as begun outside, with the waiter that a stop wakes, as a child of the running task.
-void begin_outside(record& r, waiter& on_stop) noexcept;
-/// Its end: value or error are in place. May free the record.
-void end_outside(record& r, waiter& on_stop) noexcept;
 /// Submits the prepared job; a stop that came before it could reach it is repeated.
 void submit_for(record& r, process_job& job) noexcept;
 

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// module: task
+//
+// A task whose work goes on outside the pools: in another process, in the kernel, on a thread for files. It counts as begun
+// and as waiting at a point of cancellation from its start to its end, so a stop finds a waiter to wake; the waking tells
+// whoever does the work.
+#pragma once
+
+#include <errand/detail/record.hpp>
+
+namespace errand::detail {
+
+/// Marks the record as begun outside, with the waiter that a stop wakes, as a child of the running task.
+void begin_outside(record& r, waiter& on_stop) noexcept;
+/// Its end: value or error are in place. May free the record.
+void end_outside(record& r, waiter& on_stop) noexcept;
+}  // namespace errand::detail

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <errand/detail/outside_task.hpp>
+
+#include "task/references.hpp"
+#include "task/stop.hpp"
+#include "task/thread_state.hpp"
+
+#include <new>
+
+namespace errand::detail {
+
+void begin_outside(record& r, waiter& on_stop) noexcept {
+  adopt_child(r, this_thread().current);
+  r.inplace_allowed_ = false;
+  r.state_.store(record_state::handle | record_state::begun, std::memory_order_relaxed);
+  (void)arm_interrupt(r, reinterpret_cast<std::uintptr_t>(&on_stop));  // nobody knows the record yet, so nobody has stopped it
+  try {
+    link_to_ancestors(r);
+  } catch (std::bad_alloc const&) {
+    // Then a stop of the task above reaches this one when that task lets go of its future.
+  }
+}
+
+void end_outside(record& r, waiter& on_stop) noexcept {
+  disarm_interrupt(r, on_stop);
+  complete(r);
+}
+
+}  // namespace errand::detail
