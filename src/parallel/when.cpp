@@ -35,7 +35,7 @@ void stop_all_but(when_state& s, when_input const& decided) noexcept {
   // If the whole was asked to stop, so are they, or are about to be.
   if ((s.self->state_.load(std::memory_order_relaxed) & record_state::stop) != 0) return;
   for (when_input* in = s.inputs; in != s.inputs + s.count; ++in)
-    if (in != &decided) stop_record(*in->input, false);
+    if (in != &decided) stop_unless_kept(*in->input);
 }
 
 // Not done -> failed, as `input` did.
@@ -122,7 +122,7 @@ void stop_inputs(when_state& s) noexcept {
     if (there) pin(*in->input);
     unlock_record(*s.self);
     if (!there) return;
-    stop_record(*in->input, false);
+    stop_unless_kept(*in->input);
     unpin(*in->input);
   }
 }

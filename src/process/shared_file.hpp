@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "process/descriptor.hpp"
+#include "base/descriptor.hpp"
 
 namespace errand::detail {
 

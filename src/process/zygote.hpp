@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-#include "process/descriptor.hpp"
+#include "base/descriptor.hpp"
 #include "process/worker.hpp"
 
 namespace errand::detail {

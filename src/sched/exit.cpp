@@ -78,10 +78,11 @@ void register_once(std::atomic<bool>& registered) noexcept {
 }  // namespace
 
 void drain_at_exit() noexcept { register_once(registered_by_pool); }
+void drain_at_exit_again() noexcept { register_once(registered_by_detach); }
 
 void detach(record& r) {
   if (r.inherited()) return;
-  register_once(registered_by_detach);
+  drain_at_exit_again();
   own_itself(r);
 }
 

@@ -10,5 +10,7 @@ namespace errand::detail {
 /// pool. detach() asks for the same once more: so the wait comes while what was built before the first detach() still stands;
 /// and again, if destructors detach more after it.
 void drain_at_exit() noexcept;
+/// That once more, as detach() asks for it: by what begins a task that is kept.
+void drain_at_exit_again() noexcept;
 
 }  // namespace errand::detail

@@ -101,7 +101,7 @@ void stop_link(link& l) noexcept {
   unlock_record(r);
   if (input == nullptr) return;
   if (!l.input_shared) {
-    stop_record(*input, false);
+    stop_unless_kept(*input);
   } else if (claim(l, claimant::stop)) {
     unhook(*input, l);
     r.stopped_ = true;

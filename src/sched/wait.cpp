@@ -194,15 +194,26 @@ void stop_and_join(record& r) noexcept {
   if (runs_on_stack_of(this_thread().current, r))
     fatal(describe(r) + " drops the last handle to itself: it can neither wait for itself nor throw from there; "
                         "detach() it, or let somebody else hold it");
-  stop_record(r, false);
+  stop_unless_kept(r);
   if (r.done()) return;
   wait_request q;
   q.awaited = &r;
   block_or_sleep(q);
 }
 
+// Of one that is kept: it goes on by itself. False if it is done, or there is no memory for that.
+static bool leave_to_itself(record& r) noexcept {
+  if ((r.state_.load(std::memory_order_relaxed) & record_state::kept) == 0 || r.done()) return false;
+  try {
+    detach(r);
+    return true;
+  } catch (std::bad_alloc const&) {
+    return false;
+  }
+}
+
 void drop(record& r) noexcept {
-  if (r.inherited()) return;
+  if (r.inherited() || leave_to_itself(r)) return;
   stop_and_join(r);
   release_handle(r);
 }

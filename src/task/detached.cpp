@@ -6,6 +6,7 @@
 #include "task/references.hpp"
 #include "task/unobserved.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <unordered_set>
@@ -19,6 +20,7 @@ struct registry {
   registry* parents = nullptr;  // of the process that forked this one; keeps reachable what is there
   small_lock guard;
   std::unordered_set<record*> running;
+  std::size_t kept = 0;                   // tasks that are kept; among them some that are detached
   std::atomic<std::uint32_t> changes{0};  // what the drain sleeps on; bumped under the lock
   bool awaited = false;                   // somebody drains
 };
@@ -46,6 +48,13 @@ bool on_this_stack(record const* self, record const* r) noexcept {
   return false;
 }
 
+// Under the lock: so they are alive.
+std::size_t count_kept(registry const& t) noexcept {
+  std::size_t count = 0;
+  for (auto const* r : t.running) count += (r->state_.load(std::memory_order_relaxed) & record_state::kept) != 0 ? 1 : 0;
+  return count;
+}
+
 std::size_t count_on_this_stack(registry const& t, record const* self) noexcept {
   std::size_t count = 0;
   for (; self != nullptr; self = self->nested_ ? self->parent_ : nullptr)
@@ -67,13 +76,31 @@ void own_itself(record& r) {
   release_detached(r);
 }
 
+// Under the lock.
+static void tell_who_drains(registry& t) noexcept {
+  if (!t.awaited) return;
+  t.changes.fetch_add(1, std::memory_order_relaxed);
+  futex_wake(&t.changes, INT32_MAX);
+}
+
 void detached_ended(record& r) noexcept {
   auto& t = tasks();
   std::lock_guard const held{t.guard};
   t.running.erase(&r);
-  if (!t.awaited) return;
-  t.changes.fetch_add(1, std::memory_order_relaxed);
-  futex_wake(&t.changes, INT32_MAX);
+  tell_who_drains(t);
+}
+
+void await_one_more() noexcept {
+  auto& t = tasks();
+  std::lock_guard const held{t.guard};
+  ++t.kept;
+}
+
+void await_one_less() noexcept {
+  auto& t = tasks();
+  std::lock_guard const held{t.guard};
+  --t.kept;
+  tell_who_drains(t);
 }
 
 std::vector<std::string> wait_for_detached(std::int64_t deadline, record const* self) {
@@ -84,11 +111,13 @@ std::vector<std::string> wait_for_detached(std::int64_t deadline, record const* 
       std::lock_guard const held{t.guard};
       t.awaited = true;
       seen = t.changes.load(std::memory_order_relaxed);
-      if (t.running.size() == count_on_this_stack(t, self)) return {};
+      if (t.kept == 0 && t.running.size() == count_on_this_stack(t, self)) return {};
       if (!in_time) {
         std::vector<std::string> left;
         for (auto const* r : t.running)
           if (!on_this_stack(self, r)) left.push_back(describe(*r));
+        for (auto held_ones = t.kept - std::min(t.kept, count_kept(t)); held_ones != 0; --held_ones)
+          left.emplace_back("a write of a file");
         return left;
       }
     }

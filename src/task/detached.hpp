@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The tasks that nobody holds and that the end of the program must wait for: a list of them under one lock, so that what
-// is left can be named. Only detach() pays for it. The child of a fork begins with an empty list.
+// is left can be named; and how many there are that it waits for though they are held. Only detach() and those pay for it.
+// The child of a fork begins with nothing.
 #pragma once
 
 #include <errand/detail/record.hpp>
@@ -17,12 +18,16 @@ void own_itself(record& r);
 /// A detached task has ended. By complete(), before the record goes.
 void detached_ended(record& r) noexcept;
 
+/// One task that is kept has begun: the program's end waits for it, whoever holds it. One has ended, as its last act.
+void await_one_more() noexcept;
+void await_one_less() noexcept;
+
 /// The end of a detached task that is done: its error is reported, its handle released.
 void release_detached(record& r) noexcept;
 /// The same by a worker: where code of the user's must not run.
 void release_detached_elsewhere(record& r) noexcept;
 
-/// Sleeps until no detached task is left, or the deadline. Those above `self` on the calling thread do not count: they
+/// Sleeps until no detached task and no kept one is left, or the deadline. Those above `self` on the calling thread do not count: they
 /// cannot end while it waits. Returns the names of what was left.
 [[nodiscard]] std::vector<std::string> wait_for_detached(std::int64_t deadline, record const* self);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <errand/detail/outside_task.hpp>
 
+#include "task/detached.hpp"
 #include "task/references.hpp"
 #include "task/stop.hpp"
 #include "task/thread_state.hpp"
@@ -21,9 +22,18 @@ void begin_outside(record& r, waiter& on_stop) noexcept {
   }
 }
 
+void begin_kept_outside(record& r, waiter& on_stop) noexcept {
+  await_one_more();
+  r.inplace_allowed_ = false;
+  r.state_.store(record_state::handle | record_state::begun | record_state::kept, std::memory_order_relaxed);
+  (void)arm_interrupt(r, reinterpret_cast<std::uintptr_t>(&on_stop));
+}
+
 void end_outside(record& r, waiter& on_stop) noexcept {
+  bool const kept = (r.state_.load(std::memory_order_relaxed) & record_state::kept) != 0;
   disarm_interrupt(r, on_stop);
   complete(r);
+  if (kept) await_one_less();  // after its error was reported, if nobody is left to take it
 }
 
 }  // namespace errand::detail

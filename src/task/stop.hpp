@@ -21,6 +21,11 @@ enum class claimant : std::uint8_t { nobody, completion, stop, deadline, itself 
 /// is, and with it the children that are linked to it. The caller holds a reference.
 void stop_record(record& r, bool by_deadline) noexcept;
 
+/// The same on behalf of another one, or of nobody: of who lets go of it, or of a task that stands for it. What is kept goes on.
+inline void stop_unless_kept(record& r) noexcept {
+  if ((r.state_.load(std::memory_order_relaxed) & record_state::kept) == 0) stop_record(r, false);
+}
+
 /// Ends a task that has not begun, unrun; false if it has. What it captured is destroyed with its handle. The caller holds a
 /// reference.
 bool stop_unbegun(record& r) noexcept;

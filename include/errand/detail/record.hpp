@@ -95,6 +95,7 @@ struct record_state {
   static constexpr std::uint64_t unrun = 1U << 10;     // begun by who stopped it: the body was never called
   static constexpr std::uint64_t chained = 1U << 11;   // it has the handles of others: to release its own takes the long way
   static constexpr std::uint64_t member = 1U << 12;    // its handle is its group's, which is told of its end
+  static constexpr std::uint64_t kept = 1U << 13;      // it is finished even if its handle is dropped: that detaches it
   static constexpr std::uint64_t pin = 1U << 16;       // unit of the count of other references (modulo 2^48)
 };
 
@@ -183,9 +184,9 @@ void wait(record& r);
 bool wait_until(record& r, std::int64_t deadline);
 /// Asks the task and its children to stop; one that has not begun is stopped at once.
 void request_stop(record& r) noexcept;
-/// Asks it to stop, and waits for its end whatever asks the waiting task to stop.
+/// Asks it to stop, unless it is kept, and waits for its end whatever asks the waiting task to stop.
 void stop_and_join(record& r) noexcept;
-/// Stops, joins and lets go: what the destructor of a future does.
+/// Stops, joins and lets go: what the destructor of a future does. One that is kept is detached.
 void drop(record& r) noexcept;
 /// Lets go of a record that is done, with the result that nobody else could take.
 void release_handle(record& r) noexcept;

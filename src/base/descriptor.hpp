@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A file descriptor with an owner. Small enough to have our own; the process module uses it
-// for the zygote's socket, the shared file and the bell.
+// A file descriptor with an owner. Small enough to have our own; for operations on files, and for
+// the zygote's socket, the shared file and the bell.
 #pragma once
 
 #include <unistd.h>
@@ -24,6 +24,8 @@ class descriptor {
   int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
 
+  /// It belongs to the caller from now on.
+  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
   void reset() noexcept {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
