@@ -98,7 +98,8 @@ class read_operation {
   // False: the open itself would wait, because somebody holds a lease.
   bool open(bool may_wait) {
     int const flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | (may_wait ? 0 : O_NONBLOCK);
-    file_ = descriptor{retried([&] { return ::open(name_.at().c_str(), flags); })};
+    char const* const at = name_.at().c_str();
+    file_ = descriptor{retried([&] { return ::open(at, flags); })};
     if (!file_ && errno == EAGAIN && !may_wait) return false;
     if (!file_) name_.fail("open", errno);
     struct stat s {};
@@ -229,7 +230,8 @@ class write_operation {
   bool open(bool may_wait) {
     int const flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (kind_ == write_kind::append ? O_APPEND : O_TRUNC) |
                       (may_wait ? 0 : O_NONBLOCK);
-    file_ = descriptor{retried([&] { return ::open(name_.at().c_str(), flags, 0666); })};
+    char const* const at = name_.at().c_str();
+    file_ = descriptor{retried([&] { return ::open(at, flags, 0666); })};
     if (!file_ && (errno == ENXIO || errno == EAGAIN) && !may_wait) return false;
     if (!file_) name_.fail("open", errno);
     struct stat s {};

@@ -31,6 +31,8 @@ void begin_kept_outside(record& r, waiter& on_stop) noexcept {
 
 void end_outside(record& r, waiter& on_stop) noexcept {
   bool const kept = (r.state_.load(std::memory_order_relaxed) & record_state::kept) != 0;
+  // Nothing wakes this waiter but a stop: so a stopper that comes from now on must find that it is too late (W1).
+  static_cast<void>(claim(on_stop, claimant::completion));
   disarm_interrupt(r, on_stop);
   complete(r);
   if (kept) await_one_less();  // after its error was reported, if nobody is left to take it

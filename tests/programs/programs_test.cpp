@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -119,6 +121,21 @@ TEST(programs, rule_19_a_library_with_errand_inside_stays_loaded_once_it_has_thr
 
 TEST(programs, rule_20_a_library_with_errand_inside_that_was_unloaded_leaves_no_fork_handler) {
   EXPECT_EQ(run("opens_unused", ERRAND_TEST_LIBRARY).status, 3);
+}
+
+TEST(programs, rule_19_exit_waits_for_writes_whoever_holds_them) {
+  std::string dir = std::filesystem::temp_directory_path() / "errand-exit-XXXXXX";
+  ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+  auto const e = run("exits_with_writes", dir);
+  EXPECT_EQ(e.status, 6);
+  EXPECT_TRUE(in_order(e.said, {"an exception that nobody took", "exits_with_writes.cpp", "/dev/full"})) << e.said;
+  for (int i = 0; i < 300; ++i) {
+    std::error_code error;
+    EXPECT_EQ(std::filesystem::file_size(dir + "/" + std::to_string(i), error), 10'000U) << i;
+  }
+  std::error_code error;
+  EXPECT_EQ(std::filesystem::file_size(dir + "/late", error), 4U);
+  std::filesystem::remove_all(dir);
 }
 
 TEST(programs, signals_to_the_program_are_handled_by_its_own_threads) {
