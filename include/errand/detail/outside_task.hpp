@@ -13,7 +13,7 @@ namespace errand::detail {
 /// Marks the record as begun outside, with the waiter that a stop wakes, as a child of the running task.
 void begin_outside(record& r, waiter& on_stop) noexcept;
 /// The same for what is to be finished in any case, as a write. It is no child of the running task; a drop of its future
-/// detaches it; only a stop of that very future reaches it; and the end of the program waits for it, also while somebody holds it.
+/// detaches it; only a stop of that very future reaches it; and the end of the program waits for it, also while it is held.
 void begin_kept_outside(record& r, waiter& on_stop) noexcept;
 /// Its end: value or error are in place. May free the record.
 void end_outside(record& r, waiter& on_stop) noexcept;
