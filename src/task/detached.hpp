@@ -27,8 +27,8 @@ void release_detached(record& r) noexcept;
 /// The same by a worker: where code of the user's must not run.
 void release_detached_elsewhere(record& r) noexcept;
 
-/// Sleeps until no detached task and no kept one is left, or the deadline. Those above `self` on the calling thread do not count: they
-/// cannot end while it waits. Returns the names of what was left.
+/// Sleeps until no detached task and no kept one is left, or the deadline. Those above `self` on the calling thread do not
+/// count: they cannot end while it waits. Returns the names of what was left.
 [[nodiscard]] std::vector<std::string> wait_for_detached(std::int64_t deadline, record const* self);
 
 }  // namespace errand::detail

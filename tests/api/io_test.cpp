@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "io/file_threads.hpp"
+#include "sched/threads.hpp"
 #include "support/in_child.hpp"
 #include "support/seed.hpp"
 #include "support/sequencer.hpp"
@@ -117,6 +118,14 @@ class file_threads_held {
   };
   errand_test::flag let_go_;
   std::vector<std::unique_ptr<operation>> ops_;
+};
+
+struct fifo {
+  scratch dir;
+  fs::path at = dir / "fifo";
+  fifo() {
+    if (::mkfifo(at.c_str(), 0600) != 0) throw std::runtime_error{"mkfifo"};
+  }
 };
 
 // What an operation fails with, if it fails as operations on files do.
@@ -454,6 +463,30 @@ TEST(file_errors, with_no_descriptor_left) {
   EXPECT_EQ(dir.entries(), 2U);
 }
 
+TEST(file_errors, where_no_thread_can_be_started_the_caller_does_the_work_and_what_may_wait_for_ever_fails) {
+  if (!errand_test::threads_work_after_fork) GTEST_SKIP() << errand_test::no_threads_after_fork;
+  fifo f;
+  fs::permissions(f.dir.path(), fs::perms::all);
+  ASSERT_EQ(::chmod(f.at.c_str(), 0666), 0);
+  auto const outcome = in_child([&] {
+    errand::detail::run_first_thread_hooks();  // these fork
+    if (::geteuid() == 0 && ::setuid(65534) != 0) throw std::runtime_error{"setuid"};
+    rlimit const none{0, 0};
+    require(::setrlimit(RLIMIT_NPROC, &none) == 0, "setrlimit");
+    auto write = errand::write_file(f.dir / "file", "text");
+    require(write.ready(), "by whom?");
+    write.get();
+    require(errand::read_file(f.dir / "file").get() == "text", "read");
+    try {
+      static_cast<void>(errand::read_file(f.at).get());
+      require(false, "a FIFO was read");
+    } catch (std::system_error const& e) {
+      require(e.code() == std::errc::resource_unavailable_try_again, e.what());
+    }
+  });
+  EXPECT_EQ(outcome, 0);
+}
+
 std::mutex reports_guard;
 std::vector<std::string> reports;
 std::vector<unsigned> report_lines;
@@ -494,14 +527,6 @@ TEST(unusual_files, of_the_kernel_are_read_to_their_end_though_they_say_that_the
   EXPECT_NE(maps.find("[stack]"), std::string::npos);
   EXPECT_EQ(errand::read_file("/dev/null").get(), "");
 }
-
-struct fifo {
-  scratch dir;
-  fs::path at = dir / "fifo";
-  fifo() {
-    if (::mkfifo(at.c_str(), 0600) != 0) throw std::runtime_error{"mkfifo"};
-  }
-};
 
 TEST(unusual_files, a_fifo_is_read_until_its_writers_have_closed_it) {
   fifo f;
