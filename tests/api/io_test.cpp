@@ -673,7 +673,7 @@ TEST(atomic_writes, keep_the_mode_and_give_a_new_file_the_usual_one) {
     return ::stat((dir / name).c_str(), &s) == 0 ? s.st_mode & 07777 : 0;
   };
   put(dir / "file", "old");
-  for (mode_t const mode : {0600, 0640, 0755, 0666}) {
+  for (mode_t const mode : {0600U, 0640U, 0755U, 0666U}) {
     ASSERT_EQ(::chmod((dir / "file").c_str(), mode), 0);
     errand::write_file(dir / "file", "new", durability::atomic).get();
     EXPECT_EQ(mode_of("file"), mode);
