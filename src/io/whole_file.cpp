@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <algorithm>
@@ -94,6 +95,7 @@ class read_operation {
   // Small enough to be in the processor's cache when the kernel writes over the zeros.
   static constexpr std::size_t step = std::size_t{256} << 10;
   static constexpr std::size_t least = 4096;
+  static constexpr std::size_t large = std::size_t{4} << 20;
 
   // False: the open itself would wait, because somebody holds a lease.
   bool open(bool may_wait) {
@@ -108,7 +110,17 @@ class read_operation {
     ask_first_ = !is_stored(s);
     if (S_ISREG(s.st_mode)) expected_ = static_cast<std::size_t>(s.st_size);
     if (expected_ != 0) text_.reserve(expected_ + 1);  // one more to see the end
+    if (expected_ >= large) ask_for_large_pages();
     return true;
+  }
+
+  // To be given memory in pages of 4 KiB costs more than to read a file that is in the page cache. Where it is refused, so be it.
+  void ask_for_large_pages() noexcept {
+    auto const page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    auto const begin = reinterpret_cast<std::uintptr_t>(text_.data());
+    auto const first = (begin + page - 1) / page * page;
+    auto const last = (begin + text_.capacity()) / page * page;
+    static_cast<void>(::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE));
   }
 
   bool read_to_end(io_task& task, bool may_wait) {
