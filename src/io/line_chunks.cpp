@@ -451,6 +451,8 @@ std::ptrdiff_t line_chunks::read_some(char* to, std::size_t size) {
   for (;;) {
     ssize_t n = -1;
     if (size_ == 0) {
+      // Of a pipe that nobody has written to yet the first read would say that it has ended.
+      if (may_keep_waiting_ && !std::exchange(was_waited_for_, true)) return nothing_yet;
       n = ::read(fd_, to, size);  // a pipe, a file of /proc
       if (n < 0 && errno == EAGAIN && may_keep_waiting_) return nothing_yet;
     } else {

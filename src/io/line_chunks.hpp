@@ -129,6 +129,7 @@ class line_chunks final : private file_operation {
   std::uint64_t offset_ = 0;
   std::uint64_t limit_ = 0;
   std::uint64_t requested_ = 0;    // up to here the system was asked to read ahead
+  bool was_waited_for_ = false;    // of a pipe: poll() has said once that there is something to be read
   bool from_disk_ = false;         // it is not, or not all, in the system's cache
   bool drop_first_line_ = false;   // it began before the offset
   io_buffer buffer_;               // what is being filled,

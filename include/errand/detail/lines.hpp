@@ -73,8 +73,7 @@ class line_reduction {
     part* const first = parts_.load(std::memory_order_relaxed);
     if (first == nullptr) return call(make_);
     for (part* p = first->next; p != nullptr; p = p->next) {
-      if constexpr (std::is_invocable_r_v<State, Merge&, State, State> &&
-                    !std::is_void_v<std::invoke_result_t<Merge&, State, State>>)
+      if constexpr (std::is_invocable_r_v<State, Merge&, State, State>)
         first->state = call(merge, std::move(first->state), std::move(p->state));
       else
         call(merge, first->state, std::move(p->state));
@@ -178,17 +177,13 @@ template <detail::core_place Where, class F>
   requires std::is_invocable_v<F&, std::string_view>
 void for_each_line(Where&& where, std::filesystem::path const& path, F&& f,
                    std::source_location from = std::source_location::current()) {
-  auto const of_chunk = [](void* context, void*&, char const* begin, char const* end) {
-    auto& each = *static_cast<std::remove_reference_t<F>*>(context);
-    detail::split_lines(begin, end, [&](std::string_view line) { detail::call(each, line); });
-  };
-  if constexpr (std::is_function_v<std::remove_reference_t<F>>) {
-    auto* function = &f;
-    errand::for_each_line(where, path, function, from);
-  } else {
-    auto* const context = const_cast<void*>(static_cast<void const*>(std::addressof(f)));
-    detail::run_over_lines(detail::place_access::core(where), path, context, of_chunk, from);
-  }
+  auto each = [&f](std::string_view line) { detail::call(f, line); };  // f may be const, or a function
+  detail::run_over_lines(
+      detail::place_access::core(where), path, &each,
+      [](void* context, void*&, char const* begin, char const* end) {
+        detail::split_lines(begin, end, *static_cast<decltype(each)*>(context));
+      },
+      from);
 }
 template <class F>
   requires std::is_invocable_v<F&, std::string_view>
