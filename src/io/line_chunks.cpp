@@ -163,7 +163,7 @@ void line_chunks::open() {
 void line_chunks::expect(std::uint64_t offset, std::uint64_t limit) noexcept {
   std::lock_guard const held{guard_};
   reading_ = true;
-  offset_ = offset == 0 ? 0 : offset - 1;
+  offset_ = offset;
   drop_first_line_ = offset != 0;
   limit_ = limit;
 }

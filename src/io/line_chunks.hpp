@@ -72,8 +72,8 @@ class line_chunks final : private file_operation {
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   [[nodiscard]] std::filesystem::path const& path() const noexcept { return path_; }
 
-  /// From now on next() waits for what start() will begin. The lines from the first that begins at `offset` or later, up to
-  /// `limit` if that is not 0. Once at most, before the others are called.
+  /// From now on next() waits for what start() will begin. The lines behind the first newline at `offset` or later (all, if
+  /// that is 0), up to `limit` if that is not 0. Once at most, before the others are called.
   void expect(std::uint64_t offset, std::uint64_t limit) noexcept;
   void start() noexcept { file_threads::of_process().submit(*this); }
 

@@ -104,11 +104,12 @@ class line_runner {
     return job_.shared;
   }
 
-  // The lines that begin in the piece. One begins behind the first newline at or after begin - 1, and so does the first that
-  // is another's, behind the first at or after the piece's last byte.
+  // From behind the piece's first newline to behind the first one after the piece; so a line that begins right where the piece
+  // does is the one's before. Tempting: to look at the byte before. Fails because the system copies twice as fast from where
+  // a page begins.
   void lines_of_piece(std::uint64_t begin) {
     auto const size = job_.chunks.size();
-    base_ = begin == 0 ? 0 : begin - 1;
+    base_ = begin;
     filled_ = 0;
     at_end_ = false;
     if (!buffer_) buffer_ = take_io_buffer();
@@ -117,11 +118,10 @@ class line_runner {
     char const* first = text();
     if (begin != 0) {
       first = after_first_newline(first, text() + filled_);
-      if (first == nullptr) return;  // a line that began before goes beyond it
+      if (first == nullptr || static_cast<std::uint64_t>(first - text()) > piece_size) return;  // it has none
     }
-    if (base_ + static_cast<std::uint64_t>(first - text()) >= begin + piece_size) return;
     auto const begins_at = first - text();
-    auto searched = std::min<std::uint64_t>(begin + piece_size - 1 - base_, filled_);
+    auto searched = std::min(piece_size, filled_);
     char const* last = nullptr;
     for (std::uint64_t more = 4 * slack;; more *= 2) {
       last = after_first_newline(text() + searched, text() + filled_);

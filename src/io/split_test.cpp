@@ -180,7 +180,7 @@ TEST_F(chunks, an_end_of_two_bytes_across_the_border_of_buffers) {
   }
 }
 
-TEST_F(chunks, from_an_offset_on_the_lines_that_begin_there_or_later) {
+TEST_F(chunks, from_an_offset_on_the_lines_behind_the_next_newline) {
   generator random{errand_test::test_seed()};
   for (errand_test::rounds r{60}; r.next();) {
     auto const text = random_text(random, 1 + random.below(3000), 1 + random.below(400));
@@ -189,7 +189,7 @@ TEST_F(chunks, from_an_offset_on_the_lines_that_begin_there_or_later) {
     line_chunks rest{file, std::source_location::current()};
     rest.expect(offset, text.size());
     rest.start();
-    auto const newline = text.find('\n', offset - 1);
+    auto const newline = text.find('\n', offset);
     ASSERT_EQ(lines_of(rest), newline == std::string::npos ? std::vector<std::string>{} : reference(text.substr(newline + 1)));
   }
 }
