@@ -268,7 +268,7 @@ TEST_F(lines, a_stopped_wait_may_be_taken_up_again) {
 }
 
 TEST_F(lines, one_longer_than_the_read_ahead_and_left_in_the_midst) {
-  std::string const giant(20'000'000, 'g');
+  std::string const giant(7'000'000, 'g');
   write(giant + "\nsmall\n" + giant);
   EXPECT_EQ(in_order(), (all{giant, "small", giant}));
   errand::lines left{file};
@@ -326,7 +326,7 @@ TEST_F(lines, rule_20_a_forked_child_reads_files_of_its_own) {
 
 TEST_F(for_each_line, every_line_once_at_every_place) {
   generator random{errand_test::test_seed()};
-  text_with_lines const t{random, 5'000'000, 400};
+  text_with_lines const t{random, 2'000'000, 400};
   write(t.text);
   auto const expected = t.sorted();
   errand::pool one{1};
@@ -574,7 +574,7 @@ TEST_F(reduce_lines, nothing_is_left_of_the_states_after_an_exception) {
 }
 
 TEST_F(reduce_lines, several_workers_take_part_where_there_are_some) {
-  write(std::string(std::size_t{16} << 20, '\n'));
+  write(std::string(std::size_t{4} << 20, '\n'));
   errand::pool two{2};
   std::atomic<int> first{0};
   std::atomic<bool> met{false};
