@@ -25,8 +25,8 @@ namespace errand::detail {
 /// Throws std::filesystem::filesystem_error: "errand: cannot <what>".
 [[noreturn]] void throw_file_error(char const* what, std::filesystem::path const& path, int error);
 
-/// Calls work(context) on a file thread, and waits for its end. A point of cancellation: if the waiting task is stopped, the work is
-/// taken back, or waited for, and operation_cancelled is thrown.
+/// Calls work(context) on a file thread, and waits for its end. A point of cancellation: if the waiting task is stopped, the
+/// work is taken back, or waited for, and operation_cancelled is thrown.
 void on_file_thread(void (*work)(void* context) noexcept, void* context, std::source_location from);
 template <class Work>
 void on_file_thread(Work&& work, std::source_location from) {
@@ -77,8 +77,8 @@ class line_chunks final : private file_operation {
   void expect(std::uint64_t offset, std::uint64_t limit) noexcept;
   void start() noexcept { file_threads::of_process().submit(*this); }
 
-  /// Lets go of the chunk that `c` is, and takes another one. Begins at the file's beginning if nobody said otherwise. False if there
-  /// are no more. Waits: a point of cancellation. An error is thrown once. Any thread, several at a time.
+  /// Lets go of the chunk that `c` is, and takes another one. Begins at the file's beginning if nobody said otherwise. False if
+  /// there are no more. Waits: a point of cancellation. An error is thrown once. Any thread, several at a time.
   [[nodiscard]] bool next(line_chunk& c);
 
   [[nodiscard]] bool inherited() const noexcept;

@@ -16,8 +16,9 @@
 #include <thread>
 #include <vector>
 
+#include <support/seed.hpp>
+
 #include "io/line_chunks.hpp"
-#include "support/seed.hpp"
 
 namespace {
 

@@ -105,7 +105,8 @@ class line_reduction {
 /// begin() opens the file, and from then on it is read ahead in the background, some MiB at most; memory does not grow with the
 /// file, but with its longest line. begin() and ++ wait for what is not there yet: that parks a task, blocks a thread, and is a
 /// point of cancellation. They throw std::filesystem::filesystem_error with the path, as soon as all lines before the error
-/// have been given; operation_cancelled; std::bad_alloc. Of a file that grows or shrinks meanwhile there are the lines up to
+/// have been given; operation_cancelled, and may then be called again; std::bad_alloc; for a pipe std::system_error, if there is
+/// no thread to be had. Of a file that grows or shrinks meanwhile there are the lines up to
 /// what was read.
 ///
 /// One thread or task at a time may use it. In the child of a fork() a range that was begun before throws std::logic_error.
@@ -160,8 +161,8 @@ class lines {
   detail::line_reader* reader_;
 };
 
-/// f(line) for every line of a file, in any order and in parallel, on the default pool or at `where`. Lines are as of `lines`, and
-/// valid during the call. f is shared by all: it must allow being called from several threads. The caller takes part and
+/// f(line) for every line of a file, in any order and in parallel, on the default pool or at `where`. Lines are as of `lines`,
+/// and valid during the call. f is shared by all: it must allow being called from several threads. The caller takes part and
 /// returns when all have ended. The first exception stops the rest and is rethrown. A point of cancellation, between some
 /// hundred KiB and in the waits. f may wait, and then keeps the lines up that it would have been given next. At `inplace` all is
 /// done by the caller, in the order of the file.
@@ -193,9 +194,9 @@ void for_each_line(std::filesystem::path const& path, F&& f, std::source_locatio
 
 /// All lines of a file in one result: per_line(state, line) puts each into one of several states, of which every worker has its
 /// own, made by make_state(); when all are through, merge makes one of two, merge(State, State) → State or
-/// merge(State&, State&&) → void, until one is left, which is returned. What belongs to which state changes from run to run: merge
-/// must be associative and commutative, and the lines' order must not matter. For an empty file it is make_state(). Everything
-/// else as for_each_line. make_state and per_line are called by several threads, merge by the caller alone.
+/// merge(State&, State&&) → void, until one is left, which is returned. What belongs to which state changes from run to run:
+/// merge must be associative and commutative, and the lines' order must not matter. For an empty file it is make_state().
+/// Everything else as for_each_line. make_state and per_line are called by several threads, merge by the caller alone.
 template <detail::core_place Where, class Make, class PerLine, class Merge>
 auto reduce_lines(Where&& where, std::filesystem::path const& path, Make&& make_state, PerLine&& per_line, Merge&& merge,
                   std::source_location from = std::source_location::current()) {
