@@ -9,9 +9,11 @@
 #include <errand/detail/split.hpp>
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -155,6 +157,9 @@ void line_chunks::open() {
   }
   if (S_ISREG(status.st_mode) && ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
     size_ = static_cast<std::uint64_t>(status.st_size);
+  struct statfs system {};
+  bool const in_memory = ::fstatfs(fd, &system) == 0 && (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC);
+  no_wait_ = in_memory ? 0 : RWF_NOWAIT;
   bell_ = bell;
   may_keep_waiting_ = may_keep_waiting;
   fd_ = fd;
@@ -458,7 +463,7 @@ std::ptrdiff_t line_chunks::read_some(char* to, std::size_t size) {
     } else {
       if (!from_disk_) {
         iovec const piece{to, size};
-        n = ::preadv2(fd_, &piece, 1, static_cast<off_t>(offset_), RWF_NOWAIT);
+        n = ::preadv2(fd_, &piece, 1, static_cast<off_t>(offset_), no_wait_);
         if (n < 0 && (errno == EAGAIN || errno == EOPNOTSUPP || errno == ENOSYS)) from_disk_ = true;
       }
       if (from_disk_) {

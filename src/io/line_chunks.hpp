@@ -70,6 +70,8 @@ class line_chunks final : private file_operation {
   [[nodiscard]] int descriptor() const noexcept { return fd_; }
   /// Of a regular file, if it can be read at offsets; 0 of others, and of those of /proc.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  /// Of reads of a regular file that are not to wait: they fail with EAGAIN, EOPNOTSUPP or ENOSYS if they would.
+  [[nodiscard]] int no_wait() const noexcept { return no_wait_; }
   [[nodiscard]] std::filesystem::path const& path() const noexcept { return path_; }
 
   /// From now on next() waits for what start() will begin. The lines behind the first newline at `offset` or later (all, if
@@ -123,6 +125,7 @@ class line_chunks final : private file_operation {
   int fd_ = -1;
   bool may_keep_waiting_ = false;  // it is read by a thread of its own; together with fd_
   std::uint64_t size_ = 0;
+  int no_wait_ = 0;                // RWF_NOWAIT; none where files lie in memory, and the flag is not known
   int bell_ = -1;                  // an eventfd, by which that thread is told of the end, or of room
 
   // The reader's; handed on by guard_.

@@ -144,7 +144,7 @@ class line_runner {
     }
     while (filled_ < wanted) {
       iovec const rest{text() + filled_, wanted - filled_};
-      auto const n = ::preadv2(job_.chunks.descriptor(), &rest, 1, static_cast<off_t>(base_ + filled_), RWF_NOWAIT);
+      auto const n = ::preadv2(job_.chunks.descriptor(), &rest, 1, static_cast<off_t>(base_ + filled_), job_.chunks.no_wait());
       if (n == 0) break;
       if (n > 0)
         filled_ += static_cast<std::uint64_t>(n);
