@@ -147,7 +147,8 @@ void make_ready(runnable& r, pool_core& home, std::uint32_t only) noexcept {
 }
 
 bool is_unwinding(thread_state const& t) noexcept {
-  return (t.as_worker != nullptr ? t.as_worker->running_stack().thread_exceptions->uncaught : std::uncaught_exceptions()) != 0;
+  if (t.as_worker == nullptr) return std::uncaught_exceptions() != 0;
+  return t.as_worker->running_stack().thread_exceptions->uncaught != 0;
 }
 
 record* cancellable_task() {
