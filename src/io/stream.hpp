@@ -73,7 +73,8 @@ class stream_writer {
   [[nodiscard]] std::uint64_t down() const noexcept;
   /// Bytes taken.
   [[nodiscard]] std::uint64_t taken() const noexcept { return fill_begin_ + fill_ - settings_.offset; }
-  /// After an error: writes again what is not down. False on an error, which may be the same.
+  /// After an error: writes again what was taken and is not down; true if nothing is left. False on an error, which may be
+  /// the same.
   bool retry() noexcept;
   /// Whether it has come to O_DIRECT.
   [[nodiscard]] bool direct() const noexcept { return direct_; }
