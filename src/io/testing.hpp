@@ -24,10 +24,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <system_error>
 
 #include "support/in_child.hpp"
 
