@@ -16,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "support/seed.hpp"
+#include <support/seed.hpp>
 
 namespace errand::detail {
 namespace {
@@ -226,7 +226,8 @@ TEST_P(streams, cold_and_warm_files_of_every_size_are_read_from_everywhere) {
           if (cold) forget_cached(file.fd());
           stream_reader in{file.fd(), {.offset = offset, .end = end, .direct_from = 2 * mib, .kind = GetParam()}};
           auto const to = std::min<std::uint64_t>(end, size);
-          ASSERT_TRUE(read_all(in) == (offset < to ? text.substr(offset, to - offset) : "")) << size << ' ' << offset << ' ' << end;
+          ASSERT_TRUE(read_all(in) == (offset < to ? text.substr(offset, to - offset) : ""))
+              << size << ' ' << offset << ' ' << end;
           EXPECT_EQ(in.error(), 0);
           EXPECT_TRUE(in.next().empty());
           if (!cold) {

@@ -31,7 +31,7 @@
 #include <string>
 #include <system_error>
 
-#include "support/in_child.hpp"
+#include <support/in_child.hpp>
 
 namespace errand_test {
 

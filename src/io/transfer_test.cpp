@@ -25,8 +25,8 @@
 #include <thread>
 #include <vector>
 
-#include "support/seed.hpp"
-#include "support/sequencer.hpp"
+#include <support/seed.hpp>
+#include <support/sequencer.hpp>
 
 namespace errand::detail {
 namespace {
