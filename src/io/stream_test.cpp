@@ -182,6 +182,7 @@ TEST_P(streams, an_error_sticks_and_says_what_is_down) {
 }
 
 TEST_P(streams, behind_a_limit_of_the_files_size_they_go_on_when_it_is_lifted) {
+  if (!threads_work_after_fork) GTEST_SKIP() << no_threads_after_fork;
   auto const kind = GetParam();
   for (rlim_t const limit : {rlim_t{3 * mib}, rlim_t{10 * mib}, rlim_t{10 * mib + 4096}, rlim_t{10 * mib + 100}})
     for (std::uint64_t const expected : {std::uint64_t{0}, std::uint64_t{20 * mib}})

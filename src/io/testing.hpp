@@ -110,11 +110,9 @@ class io_kind_test : public testing::TestWithParam<errand::detail::transfer::kin
                              return tested.param == errand::detail::transfer::kind::ring ? "ring" : "threads";         \
                            })
 
-/// The child of a fork, for what must not be done to the test's own process; 0 if all went well. Under a sanitizer that does
-/// not survive threads in such a child, the body is not run, which is no proof of anything but is repeated without one.
+/// The child of a fork, for what must not be done to the test's own process; 0 if all went well.
 template <class Body>
 int in_new_process(Body body) {
-  if (!threads_work_after_fork) return 0;
   return in_child(body);
 }
 

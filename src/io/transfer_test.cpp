@@ -229,6 +229,7 @@ TEST_P(transfers, may_pass_from_a_thread_that_ends_to_another_with_pieces_under_
 }
 
 TEST_P(transfers, a_limit_of_the_files_size_is_an_error_behind_what_fits) {
+  if (!threads_work_after_fork) GTEST_SKIP() << no_threads_after_fork;
   auto const kind = GetParam();
   EXPECT_EQ(in_new_process([kind] {
               limit_file_size(100'000);
@@ -302,6 +303,7 @@ void try_out(transfer::kind expected) {
 }
 
 TEST(transfer, errand_io_says_which) {
+  if (!threads_work_after_fork) GTEST_SKIP() << no_threads_after_fork;
   auto const with = [](char const* value, auto body) {
     return in_new_process([=] {
       if (value != nullptr) ::setenv("ERRAND_IO", value, 1);
@@ -332,6 +334,7 @@ TEST(transfer, errand_io_says_which) {
 }
 
 TEST(transfer, where_io_uring_is_refused_threads_do_it) {
+  if (!threads_work_after_fork) GTEST_SKIP() << no_threads_after_fork;
   for (int const error : {EPERM, ENOSYS, ENOMEM}) {
     EXPECT_EQ(in_new_process([=] {
                 ::unsetenv("ERRAND_IO");
@@ -355,6 +358,7 @@ TEST(transfer, where_io_uring_is_refused_threads_do_it) {
 }
 
 TEST(transfer, a_ring_that_is_refused_in_use_is_given_up) {
+  if (!threads_work_after_fork) GTEST_SKIP() << no_threads_after_fork;
   if (!ring_works()) GTEST_SKIP() << "io_uring is refused here";
   EXPECT_EQ(in_new_process([] {
               std::array<int, 2> ends{};
