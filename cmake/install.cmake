@@ -21,4 +21,8 @@ write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/errand-config-versi
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/errand-config.cmake
               ${CMAKE_CURRENT_BINARY_DIR}/errand-config-version.cmake
     DESTINATION ${errand_package_dir})
+get_target_property(errand_type errand TYPE)
+if(ERRAND_WITH_URING AND uring_FOUND AND errand_type STREQUAL STATIC_LIBRARY)
+    install(FILES ${CMAKE_CURRENT_LIST_DIR}/Finduring.cmake DESTINATION ${errand_package_dir})
+endif()
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
