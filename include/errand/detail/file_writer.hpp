@@ -2,7 +2,7 @@
 // module: io
 //
 // A file written behind its writer: pieces are collected, handed over in large parts, and written in their order by threads
-// of errand's own while the program goes on. To be included by io.hpp once src/io/writer.cpp is there.
+// of errand's own while the program goes on. Included by io.hpp.
 #pragma once
 
 #include <errand/detail/whole_file.hpp>
@@ -29,7 +29,8 @@ void write_behind(writer_core& core, std::string&& piece);
 [[nodiscard]] future<void> close_writer(std::shared_ptr<writer_core> const& core);
 void retry_writer(writer_core& core);
 void drop_writer(std::shared_ptr<writer_core>&& core) noexcept;
-[[nodiscard]] std::uint64_t waits_of_writer(writer_core const& core) noexcept;
+[[nodiscard]] std::uint64_t waits_of_writer(writer_core& core) noexcept;
+[[noreturn]] void throw_no_file();
 
 /// What << takes: text, a character, a number.
 template <class T>
@@ -91,11 +92,11 @@ class file_writer {
   /// One piece. A string that is given away is moved in if it is large. Waits only where too much is on its way already: then
   /// it parks a task and blocks a thread. Throws the error that sticks, std::bad_alloc (the piece is not taken), and
   /// std::logic_error after close(). Some nanoseconds and the copy; each quarter of a MiB the hand-over, some microseconds.
-  void write(std::string_view piece) { detail::write_behind(*core_, piece); }
-  void write(std::string&& piece) { detail::write_behind(*core_, std::move(piece)); }
+  void write(std::string_view piece) { detail::write_behind(core(), piece); }
+  void write(std::string&& piece) { detail::write_behind(core(), std::move(piece)); }
   void write(char const* piece) { write(std::string_view{piece}); }
   /// The same, but where it would have to wait it takes nothing and answers false.
-  [[nodiscard]] bool try_write(std::string_view piece) { return detail::try_write_behind(*core_, piece); }
+  [[nodiscard]] bool try_write(std::string_view piece) { return detail::try_write_behind(core(), piece); }
 
   /// All values one after the other, as one piece: `w.print(name, ',', 42, '\n')`. Numbers as std::to_chars writes them.
   template <detail::printable... Values>
@@ -115,20 +116,30 @@ class file_writer {
   }
 
   /// Says when all that was written before the call is down (for `synced`: on the disk). get() throws the error that sticks.
-  [[nodiscard]] future<void> flushed() { return detail::flush_writer(core_); }
+  [[nodiscard]] future<void> flushed() {
+    static_cast<void>(core());
+    return detail::flush_writer(core_);
+  }
   /// Waits for that: parks a task, blocks a thread.
   void flush() { flushed().get(); }
   /// The same, then closes the file, and does what `how` promises. From then on there is nothing more to write.
-  [[nodiscard]] future<void> closed() { return detail::close_writer(core_); }
+  [[nodiscard]] future<void> closed() {
+    static_cast<void>(core());
+    return detail::close_writer(core_);
+  }
   void close() { closed().get(); }
 
   /// Forgets the error that sticks, and tries again to write what was kept.
-  void retry() { detail::retry_writer(*core_); }
+  void retry() { detail::retry_writer(core()); }
   /// How often a write had to wait so far.
-  [[nodiscard]] std::uint64_t waits() const noexcept { return detail::waits_of_writer(*core_); }
+  [[nodiscard]] std::uint64_t waits() const { return detail::waits_of_writer(core()); }
 
  private:
   explicit file_writer(std::shared_ptr<detail::writer_core> core) noexcept : core_{std::move(core)} {}
+  [[nodiscard]] detail::writer_core& core() const {
+    if (core_ == nullptr) detail::throw_no_file();
+    return *core_;
+  }
   std::shared_ptr<detail::writer_core> core_;
 };
 

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// file_writer: what is written behind arrives whole and in its order; errors stick; nothing is lost when it is dropped.
+#include <gtest/gtest.h>
+#include <errand/errand.hpp>
+
+#include <unistd.h>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+class file_writer_test : public testing::Test {
+ protected:
+  file_writer_test() { fs::create_directories(folder_); }
+  ~file_writer_test() override { fs::remove_all(folder_); }
+
+  [[nodiscard]] fs::path at(char const* name) const { return folder_ / name; }
+  static std::string text_in(fs::path const& p) {
+    std::ifstream in{p, std::ios::binary};
+    return {std::istreambuf_iterator<char>{in}, {}};
+  }
+
+ private:
+  fs::path const folder_ = fs::temp_directory_path() / ("errand-writer-" + std::to_string(::getpid()));
+};
+
+std::error_code error_of(auto const& call) {
+  try {
+    call();
+  } catch (fs::filesystem_error const& e) {
+    EXPECT_NE(std::string{e.what()}.find("errand::file_writer"), std::string::npos) << e.what();
+    return e.code();
+  }
+  return {};
+}
+
+TEST_F(file_writer_test, pieces_of_all_sizes_arrive_in_their_order) {
+  std::string all;
+  errand::file_writer w{at("a")};
+  for (std::size_t size : {0UL, 1UL, 100UL, 262'143UL, 262'144UL, 262'145UL, 3UL, 5'000'000UL, 7UL}) {
+    std::string const piece(size, static_cast<char>('a' + size % 26));
+    all += piece;
+    w.write(piece);
+    std::string given = piece + '!';
+    all += given;
+    w.write(std::move(given));
+  }
+  w.flush();
+  EXPECT_EQ(text_in(at("a")), all);
+  w.write("end");
+  w.close();
+  EXPECT_EQ(text_in(at("a")), all + "end");
+  EXPECT_EQ(w.waits(), 0U);
+}
+
+TEST_F(file_writer_test, values_are_printed_as_to_chars_writes_them) {
+  errand::file_writer w{at("a")};
+  w << "x=" << 42 << ',' << -7L << ' ' << 1.5 << ' ' << true << std::string{"\n"};
+  w.print("y", '=', 18'446'744'073'709'551'615ULL, '\n');
+  w.close();
+  EXPECT_EQ(text_in(at("a")), "x=42,-7 1.5 1\ny=18446744073709551615\n");
+}
+
+TEST_F(file_writer_test, a_file_to_which_nothing_is_written_is_made_and_emptied) {
+  std::ofstream{at("old")} << "old";
+  errand::file_writer{at("old")}.close();
+  errand::file_writer{at("new")}.close();
+  EXPECT_EQ(text_in(at("old")), "");
+  EXPECT_TRUE(fs::exists(at("new")));
+}
+
+TEST_F(file_writer_test, appending_keeps_what_is_there) {
+  std::ofstream{at("a")} << "old,";
+  auto w = errand::file_writer::appending(at("a"));
+  w.write("new");
+  w.close();
+  EXPECT_EQ(text_in(at("a")), "old,new");
+  EXPECT_THROW(static_cast<void>(errand::file_writer::appending(at("a"), errand::durability::atomic)), std::invalid_argument);
+}
+
+TEST_F(file_writer_test, an_atomic_one_shows_the_old_contents_until_it_is_closed) {
+  std::ofstream{at("a")} << "old";
+  errand::file_writer w{at("a"), errand::durability::atomic};
+  w.write("new");
+  w.flush();
+  EXPECT_EQ(text_in(at("a")), "old");
+  w.close();
+  EXPECT_EQ(text_in(at("a")), "new");
+  EXPECT_EQ(std::distance(fs::directory_iterator{at("a").parent_path()}, {}), 1);
+}
+
+TEST_F(file_writer_test, lines_of_many_writers_stay_whole) {
+  constexpr int writers = 8, lines = 5000;
+  errand::file_writer w{at("a"), errand::durability::synced};
+  errand::for_each_index(writers, [&](std::size_t i) {
+    for (int n = 0; n < lines; ++n) w.print("writer ", i, " line ", n, '\n');
+  });
+  w.close();
+  std::istringstream in{text_in(at("a"))};
+  std::vector<int> next(writers, 0);
+  std::string a, b;
+  std::size_t i = 0;
+  int n = 0;
+  while (in >> a >> i >> b >> n) {
+    ASSERT_LT(i, next.size());
+    EXPECT_EQ(n, next[i]++);
+  }
+  for (int const each : next) EXPECT_EQ(each, lines);
+}
+
+TEST_F(file_writer_test, what_is_given_to_one_that_is_dropped_is_written) {
+  { errand::file_writer{at("a")}.write("all of it"); }
+  EXPECT_EQ(errand::finish(), 0);
+  EXPECT_EQ(text_in(at("a")), "all of it");
+}
+
+TEST_F(file_writer_test, an_error_sticks_until_it_is_tried_again) {
+  errand::file_writer w{"/dev/full"};
+  w.write("lost?");
+  EXPECT_EQ(error_of([&] { w.flush(); }), std::errc::no_space_on_device);
+  EXPECT_EQ(error_of([&] { w.write("more"); }), std::errc::no_space_on_device);
+  EXPECT_EQ(error_of([&] { w.flush(); }), std::errc::no_space_on_device);
+  EXPECT_EQ(error_of([&] { w.close(); }), std::errc::no_space_on_device);
+}
+
+TEST_F(file_writer_test, what_was_not_written_is_kept_and_written_when_tried_again) {
+  auto const folder = at("later");
+  errand::file_writer w{folder / "a"};
+  w.write("one ");
+  EXPECT_EQ(error_of([&] { w.flush(); }), std::errc::no_such_file_or_directory);
+  fs::create_directory(folder);
+  w.retry();
+  w.write("two");
+  w.close();
+  EXPECT_EQ(text_in(folder / "a"), "one two");
+}
+
+TEST_F(file_writer_test, an_error_that_nobody_took_is_reported) {
+  static std::atomic<int> reports{0};
+  reports = 0;
+  auto const before = errand::set_unobserved_error_handler([](errand::unobserved_error const&) { ++reports; });
+  { errand::file_writer{"/dev/full"}.write("lost"); }
+  EXPECT_NE(errand::finish(), 0);
+  EXPECT_EQ(reports, 1);
+  {
+    errand::file_writer w{"/dev/full"};
+    w.write("lost");
+    EXPECT_EQ(error_of([&] { w.flush(); }), std::errc::no_space_on_device);
+  }
+  EXPECT_NE(errand::finish(), 0);
+  EXPECT_EQ(reports, 1);
+  errand::set_unobserved_error_handler(before);
+}
+
+TEST_F(file_writer_test, after_close_there_is_nothing_to_write) {
+  errand::file_writer w{at("a")};
+  w.close();
+  EXPECT_THROW(w.write("x"), std::logic_error);
+  w.close();
+  errand::file_writer const other = std::move(w);
+  EXPECT_THROW(w.flush(), std::logic_error);  // NOLINT(bugprone-use-after-move)
+}
+
+errand::task<void> write_from_a_coroutine(fs::path to) {
+  errand::file_writer w{std::move(to)};
+  w.write("one");
+  co_await w.flushed();
+  w.write("two");
+  co_await w.closed();
+}
+
+TEST_F(file_writer_test, tasks_and_coroutines_wait_for_it) {
+  write_from_a_coroutine(at("a")).get();
+  EXPECT_EQ(text_in(at("a")), "onetwo");
+  errand::async([&] {
+    errand::file_writer w{at("b")};
+    w.write("three");
+    w.close();
+  }).get();
+  EXPECT_EQ(text_in(at("b")), "three");
+}
+
+}  // namespace
