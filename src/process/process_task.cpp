@@ -29,6 +29,8 @@ void submit_for(record& r, process_job& job) noexcept {
 }
 
 void end_outside(record& r, waiter& on_stop) noexcept {
+  // Nothing wakes this waiter but a stop: so a stopper that comes from now on must find that it is too late (W1).
+  static_cast<void>(claim(on_stop, claimant::completion));
   disarm_interrupt(r, on_stop);
   complete(r);
 }
