@@ -19,7 +19,6 @@
 #include "base/sanitizers.hpp"
 #include "process/modules.hpp"
 #include "process/test_jobs.hpp"
-#include "support/seed.hpp"
 
 namespace errand {
 namespace {
@@ -274,53 +273,6 @@ TEST_F(process_face_test, rule_20_a_worker_process_may_use_threads_and_fork) {
     return before + status_of_child([] { return async(add, 1, 2).get(); });
   };
   EXPECT_EQ(async(processes, with_threads).get(), 6);
-}
-
-/// A task outside whose work is done, or stopped, whenever the test says so.
-struct outside_task final : detail::result_record<void>, detail::waiter {
-  outside_task() : detail::result_record<void>{&act, std::source_location::current()} {
-    wake = [](detail::waiter*) noexcept {};
-  }
-  static bool act(detail::record* base, detail::record_verb verb) noexcept {
-    if (verb == detail::record_verb::destroy) {
-      auto* const self = static_cast<outside_task*>(base);
-      self->~outside_task();
-      detail::deallocate_record(self, sizeof(outside_task));
-    }
-    return true;
-  }
-};
-
-// The stopper has found the waiter, and has not claimed it yet, when the end comes: the end must not wait for what never comes.
-TEST_F(process_face_test, a_stop_and_the_end_of_a_task_outside_at_the_same_time) {
-  errand_test::generator random{errand_test::test_seed()};
-  std::atomic<outside_task*> to_stop{nullptr};
-  std::atomic<bool> last{false};
-  std::jthread stopper([&, chance = random.split()]() mutable {
-    for (;;) {
-      outside_task* const r = to_stop.load();
-      if (r != nullptr) {
-        errand_test::dither(chance);
-        detail::request_stop(*r);
-        to_stop.store(nullptr);
-      } else if (last.load()) {
-        return;
-      } else {
-        std::this_thread::yield();
-      }
-    }
-  });
-  for (errand_test::rounds r{20'000}; r.next();) {
-    auto* const task = detail::make_record<outside_task>();
-    detail::begin_outside(*task, *task);
-    to_stop.store(task);
-    errand_test::dither(random);
-    detail::end_outside(*task, *task);
-    EXPECT_TRUE(task->done());
-    while (to_stop.load() != nullptr) std::this_thread::yield();
-    detail::release_handle(*task);
-  }
-  last.store(true);
 }
 
 }  // namespace
