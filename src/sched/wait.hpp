@@ -15,7 +15,7 @@ class worker;
 struct thread_state;
 struct trampoline;
 
-/// A task's stack, parked. worker::hop() fills in all but `request`; to set them twice would cost a yield a third of its time.
+/// A task's stack, parked. worker::hop() fills in all but `request`; to set them twice would cost a yield a sixth of its time.
 struct parked_fiber : runnable {
   wait_request* request = nullptr;  // none: it does not wait, it only lets others run first
   stack* parked_on;

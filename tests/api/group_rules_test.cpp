@@ -317,7 +317,7 @@ TEST(group_rules, rule_07_a_stop_of_the_group_reaches_its_tasks_and_wait_returns
   errand::task_group g;
   std::atomic<int> stopped{0};
   for (int i = 0; i < 10; ++i)
-    g.spawn([&](std::stop_token) {
+    g.spawn([&](std::stop_token) {  // so that it has one, which a stop may come to after the point of cancellation has thrown
       begun.raise();
       try {
         errand::this_task::sleep_for(24h);

@@ -94,9 +94,10 @@ TEST(cycle_model, fails_if_a_wait_may_be_seen_later_than_it_looks) {
   EXPECT_TRUE(result.fails_with("both wait for ever")) << result;
 }
 
-TEST(cycle_model, fails_if_a_hook_may_be_seen_later_than_it_looks) {
-  auto const result = explore({.kind = memory::weak, .hooks = order::relaxed, .shows_itself = order::release});
-  EXPECT_TRUE(result.fails_with("both wait for ever")) << result;
+// The hook comes before the wait is shown, which no earlier store outlasts: so its own order is not what it hangs on here.
+TEST(cycle_model, holds_if_only_the_hook_is_weak) {
+  auto const result = explore({.kind = memory::weak, .hooks = order::relaxed});
+  EXPECT_TRUE(result.holds()) << result;
 }
 
 TEST(cycle_model, fails_if_it_looks_before_it_hooks) {
