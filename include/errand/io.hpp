@@ -36,8 +36,9 @@ namespace errand {
 ///
 /// Writes that are under way at once are made in no order, also those of one file: wait for the first, or chain them.
 ///
-/// Never waits. get() throws std::filesystem::filesystem_error with the path and the system's error; a file that could not
-/// be written to its end then has a part of the bytes, but for `atomic`. A relative path means the current directory at the
+/// Returns at once, unless more than 64 MiB (ERRAND_WRITE_BEHIND, in MiB) are under way, of all files and writers together: then
+/// it returns when its own bytes are down, which parks a task and blocks a thread. get() throws
+/// std::filesystem::filesystem_error with the path and the system's error; a file that could not be written to its end then has a part of the bytes, but for `atomic`. A relative path means the current directory at the
 /// time of the call; links are followed. Throws std::bad_alloc, and then nothing is written. Any thread.
 ///
 /// `durability::atomic` writes a file beside it, syncs that, renames it and syncs the directory: the file keeps its mode, and

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "io/line_chunks.hpp"
 
+#include "io/frame_record.hpp"
 #include "sched/threads.hpp"
 #include "sched/wait.hpp"
 #include "task/thread_state.hpp"
@@ -28,35 +29,8 @@ namespace errand::detail {
 
 namespace {
 
-// How far ahead the system is asked to read what is not in its cache, and by what pieces: it does no more at a time than
-// the device's largest request.
-constexpr std::uint64_t request_depth = std::uint64_t{4} << 20;
-constexpr std::uint64_t request_piece = std::uint64_t{128} << 10;
 // After so many chunks in a row a reader lets other operations have its thread.
 constexpr int chunks_in_a_row = 8;
-
-// Stands for the work in a frame that waits for it; completed by who has done it.
-struct frame_record : record {
-  explicit frame_record(std::source_location from) noexcept
-      : record{[](record*, record_verb) noexcept { return true; }, from} {
-    state_.store(record_state::handle | record_state::begun, std::memory_order_relaxed);
-  }
-};
-
-// False if a stop of the waiting task came first; the record may be completed at any time then.
-bool wait_unless_stopped(frame_record& r) {
-  wait_request q;
-  q.awaited = &r;
-  q.self = cancellable_task();
-  if (q.self == nullptr || !stop_requested(*q.self)) block_or_sleep(q);
-  return r.done();
-}
-void wait_to_the_end(frame_record& r) noexcept {
-  if (r.done()) return;
-  wait_request q;
-  q.awaited = &r;
-  block_or_sleep(q);
-}
 
 struct file_call : file_operation {
   explicit file_call(std::source_location from) noexcept : ended{from} {}
@@ -125,6 +99,7 @@ line_chunks::~line_chunks() {
   } else if (waits && !file_threads::of_process().cancel(*this)) {
     wait_to_the_end(w);
   }
+  stream_.reset();  // waits for what it has under way
   if (bell_ >= 0) ::close(bell_);
   if (fd_ >= 0) ::close(fd_);
 }
@@ -170,7 +145,7 @@ void line_chunks::expect(std::uint64_t offset, std::uint64_t limit) noexcept {
   reading_ = true;
   offset_ = offset;
   drop_first_line_ = offset != 0;
-  limit_ = limit;
+  if (limit != 0) limit_ = limit;
 }
 
 bool line_chunks::next(line_chunk& c) {
@@ -357,7 +332,7 @@ void line_chunks::read_and_publish() noexcept {
   std::exception_ptr error;
   auto what = got::end;
   try {
-    what = read_chunk(c);
+    what = size_ != 0 ? read_stored(c) : read_what_comes(c);
   } catch (...) {
     error = std::current_exception();
     filled_ = whole_;  // the lines before it
@@ -389,7 +364,74 @@ std::size_t line_chunks::room_size() const noexcept {
   return grown_.data() != nullptr ? grown_.size() : buffer_ ? io_buffer_size : 0;
 }
 
-line_chunks::got line_chunks::read_chunk(line_chunk& c) {
+// The bytes come in buffers. What the one before has left of a line is put in front of them.
+line_chunks::got line_chunks::read_stored(line_chunk& c) {
+  if (!stream_) stream_.emplace(fd_, stream_reader::settings{.offset = offset_, .end = limit_});
+  for (;;) {
+    auto const bytes = stream_->next();
+    if (stream_->error() != 0) throw_file_error("read lines of", path_, stream_->error());
+    if (bytes.empty()) {
+      if (!drop_first_line_) give_out_line(c);
+      return got::end;
+    }
+    char const* first = reinterpret_cast<char const*>(bytes.data());
+    char const* const last = first + bytes.size();
+    if (drop_first_line_) {
+      first = after_first_newline(first, last);
+      if (first == nullptr) continue;
+      drop_first_line_ = false;
+    }
+    char const* const after = after_last_newline(first, last);
+    if (after == nullptr) {
+      add_to_line({first, last});
+      continue;
+    }
+    if (grown_.data() != nullptr) {
+      add_to_line({first, after});
+      give_out_line(c);
+      begin_line({after, last});
+      return got::lines;
+    }
+    c.buffer = stream_->take_buffer();
+    c.end = after;
+    c.begin = std::copy_backward(line_.begin(), line_.end(), reinterpret_cast<char*>(c.buffer.get()) + (first - reinterpret_cast<char const*>(bytes.data())));
+    begin_line({after, last});
+    return got::lines;
+  }
+}
+
+void line_chunks::begin_line(std::string_view rest) {
+  line_.clear();
+  add_to_line(rest);
+}
+
+void line_chunks::add_to_line(std::string_view bytes) {
+  if (grown_.data() == nullptr && line_.size() + bytes.size() <= io_buffer_front) {
+    line_.append(bytes);
+    return;
+  }
+  if (grown_.data() == nullptr) {
+    grown_.grow_to(2 * io_buffer_size);
+    filled_ = line_.copy(grown_.data(), line_.size());
+    line_.clear();
+  }
+  if (grown_.size() - filled_ < bytes.size()) grown_.grow_to(2 * grown_.size());
+  std::memcpy(grown_.data() + filled_, bytes.data(), bytes.size());
+  filled_ += bytes.size();
+}
+
+void line_chunks::give_out_line(line_chunk& c) {
+  if (grown_.data() == nullptr) {
+    if (line_.empty()) return;
+    grown_.grow_to(line_.size());
+    filled_ = line_.copy(grown_.data(), line_.size());
+  }
+  c.grown = std::exchange(grown_, {});
+  c.begin = c.grown.data();
+  c.end = c.begin + std::exchange(filled_, 0);
+}
+
+line_chunks::got line_chunks::read_what_comes(line_chunk& c) {
   for (;;) {
     if (filled_ == room_size()) {
       if (whole_ != 0) return give_out(c, whole_), got::lines;
@@ -402,11 +444,10 @@ line_chunks::got line_chunks::read_chunk(line_chunk& c) {
       if (!wait_for_more()) return got::told_to_end;
       continue;
     }
-    if (n == 0) return give_out(c, drop_first_line_ ? 0 : filled_), got::end;
+    if (n == 0) return give_out(c, filled_), got::end;
     filled_ += static_cast<std::size_t>(n);
     if (auto const* const after = after_last_newline(to, to + n); after != nullptr)
       whole_ = static_cast<std::size_t>(after - room());
-    if (drop_first_line_) drop_first_line();
     // A line longer than a buffer is given out as soon as it is there.
     if (grown_.data() != nullptr && whole_ != 0) return give_out(c, whole_), got::lines;
   }
@@ -426,15 +467,6 @@ void line_chunks::make_room() {
   }
 }
 
-void line_chunks::drop_first_line() noexcept {
-  char const* const after = after_first_newline(room(), room() + filled_);
-  auto const dropped = after == nullptr ? filled_ : static_cast<std::size_t>(after - room());
-  filled_ -= dropped;
-  whole_ = after == nullptr ? 0 : whole_ - dropped;
-  std::memmove(room(), room() + dropped, filled_);
-  drop_first_line_ = after == nullptr;
-}
-
 void line_chunks::give_out(line_chunk& c, std::size_t size) {
   auto const rest = filled_ - size;  // less than a buffer
   io_buffer next;
@@ -451,38 +483,14 @@ void line_chunks::give_out(line_chunk& c, std::size_t size) {
 }
 
 std::ptrdiff_t line_chunks::read_some(char* to, std::size_t size) {
-  if (limit_ != 0) size = std::min<std::uint64_t>(size, limit_ - std::min(limit_, offset_));
-  if (size == 0) return 0;
+  // Of a pipe that nobody has written to yet the first read would say that it has ended.
+  if (may_keep_waiting_ && !std::exchange(was_waited_for_, true)) return nothing_yet;
   for (;;) {
-    ssize_t n = -1;
-    if (size_ == 0) {
-      // Of a pipe that nobody has written to yet the first read would say that it has ended.
-      if (may_keep_waiting_ && !std::exchange(was_waited_for_, true)) return nothing_yet;
-      n = ::read(fd_, to, size);  // a pipe, a file of /proc
-      if (n < 0 && errno == EAGAIN && may_keep_waiting_) return nothing_yet;
-    } else {
-      if (!from_disk_) {
-        iovec const piece{to, size};
-        n = ::preadv2(fd_, &piece, 1, static_cast<off_t>(offset_), no_wait_);
-        if (n < 0 && (errno == EAGAIN || errno == EOPNOTSUPP || errno == ENOSYS)) from_disk_ = true;
-      }
-      if (from_disk_) {
-        request_ahead();
-        n = ::pread(fd_, to, size, static_cast<off_t>(offset_));
-      }
-    }
-    if (n >= 0) {
-      offset_ += static_cast<std::uint64_t>(n);
-      return n;
-    }
+    auto const n = ::read(fd_, to, size);
+    if (n >= 0) return n;
+    if (errno == EAGAIN && may_keep_waiting_) return nothing_yet;
     if (errno != EINTR) throw_file_error("read lines of", path_, errno);
   }
-}
-
-void line_chunks::request_ahead() noexcept {
-  requested_ = std::max(requested_, offset_);
-  for (; requested_ < std::min(offset_ + request_depth, size_); requested_ += request_piece)
-    ::posix_fadvise(fd_, static_cast<off_t>(requested_), static_cast<off_t>(request_piece), POSIX_FADV_WILLNEED);
 }
 
 // False if it is told to end.

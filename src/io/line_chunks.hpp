@@ -9,6 +9,7 @@
 #include "base/lock.hpp"
 #include "io/buffers.hpp"
 #include "io/file_threads.hpp"
+#include "io/stream.hpp"
 
 #include <errand/detail/record.hpp>
 
@@ -18,6 +19,9 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <thread>
 
 namespace errand::detail {
@@ -49,7 +53,7 @@ class grown_memory {
   std::size_t size_ = 0;
 };
 
-/// Whole lines; only the last of the file may lack its end. They lie in one of the two.
+/// Whole lines; only the last of the file may lack its end. They lie in one of the two, the first perhaps in front of the buffer.
 struct line_chunk {
   char const* begin = nullptr;
   char const* end = nullptr;
@@ -95,7 +99,11 @@ class line_chunks final : private file_operation {
   void read_ahead() noexcept;      // on a file thread
   void read_as_thread() noexcept;  // on its own
   enum class got : std::uint8_t { lines, end, told_to_end };
-  got read_chunk(line_chunk& c);
+  got read_stored(line_chunk& c);
+  void begin_line(std::string_view rest);
+  void add_to_line(std::string_view bytes);
+  void give_out_line(line_chunk& c);
+  got read_what_comes(line_chunk& c);
   void read_and_publish() noexcept;
   void publish(line_chunk* c, bool last, std::exception_ptr error) noexcept;
   void hand_over_to_thread() noexcept;
@@ -104,10 +112,8 @@ class line_chunks final : private file_operation {
   [[nodiscard]] bool wait_for_more();
   void make_room();
   void give_out(line_chunk& c, std::size_t size);
-  void drop_first_line() noexcept;
   [[nodiscard]] char* room() const noexcept;
   [[nodiscard]] std::size_t room_size() const noexcept;
-  void request_ahead() noexcept;
 
   // Under guard_.
   [[nodiscard]] bool far_enough() const noexcept { return ready_count_ == depth || grown_out_ != 0; }
@@ -130,13 +136,13 @@ class line_chunks final : private file_operation {
 
   // The reader's; handed on by guard_.
   std::uint64_t offset_ = 0;
-  std::uint64_t limit_ = 0;
-  std::uint64_t requested_ = 0;    // up to here the system was asked to read ahead
-  bool was_waited_for_ = false;    // of a pipe: poll() has said once that there is something to be read
-  bool from_disk_ = false;         // it is not, or not all, in the system's cache
+  std::uint64_t limit_ = UINT64_MAX;
   bool drop_first_line_ = false;   // it began before the offset
-  io_buffer buffer_;               // what is being filled,
-  grown_memory grown_;             // if a line is longer: this
+  std::optional<stream_reader> stream_;  // of a regular file,
+  std::string line_;               // with the beginning of a line, if that is short
+  bool was_waited_for_ = false;    // of a pipe: poll() has said once that there is something to be read
+  io_buffer buffer_;               // of what comes as it comes: what is being filled,
+  grown_memory grown_;             // if a line is longer: this, of regular files too
   std::size_t filled_ = 0;
   std::size_t whole_ = 0;          // of that, up to the last newline
 

@@ -17,6 +17,10 @@ namespace errand::detail {
 namespace {
 
 constexpr std::uint64_t allocation_step = std::uint64_t{64} << 20;
+// How far ahead the system is asked to read what it shall have in its cache, and by what pieces: it does no more at a time than
+// the device's largest request.
+constexpr std::uint64_t ahead_depth = std::uint64_t{4} << 20;
+constexpr std::uint64_t ahead_piece = std::uint64_t{128} << 10;
 constexpr std::uint64_t window = std::uint64_t{32} << 20;  // of a file to read, for which one choice holds
 constexpr std::size_t worth_a_call = std::size_t{256} << 10;  // smaller writes are gathered
 constexpr int dont_cache = 0x80;  // RWF_DONTCACHE of Linux 6.14
@@ -182,6 +186,13 @@ void stream_writer::forget_what_is_down() noexcept {
   for (; used_ != 0 && slots_[first_].done == slots_[first_].length; --used_) first_ = (first_ + 1) % slots_.size();
 }
 
+bool stream_writer::await_one() noexcept {
+  if (transfer_ == nullptr || transfer_->under_way() == 0) return false;
+  reap();
+  if (unfinished_) drain();
+  return true;
+}
+
 void stream_writer::drain() noexcept {
   while (transfer_ != nullptr && transfer_->under_way() != 0) reap();
   if (unfinished_ && error_ == 0) mend();
@@ -279,12 +290,7 @@ bool stream_writer::flush() {
     fill_begin_ += fill_;
     fill_ = fill_down_ = 0;
   }
-  return true;
-}
-
-bool stream_writer::finish() {
-  if (!flush()) return false;  // not cut: beyond a gap there may be bytes that retry() need not write again
-  cut();
+  cut();  // not after an error: beyond a gap there may be bytes that retry() need not write again
   return error_ == 0;
 }
 
@@ -363,13 +369,22 @@ void stream_reader::read_ahead() {
 
 bool stream_reader::choose(std::uint64_t from) {
   window_end_ = from + window;
-  if (transfer_ == nullptr && size_ - from < settings_.direct_from) return false;
+  asks_ahead_ = false;
   if (resident(from, std::min(window_end_, size_))) return false;
   if (transfer_ != nullptr) return true;
+  asks_ahead_ = true;
+  if (size_ - from < settings_.direct_from) return false;
   if (!direct_file_.open(fd_, O_RDONLY) || from % direct_file_.alignment() != 0) return may_be_direct_ = false;
   if (given_out_ == nullptr) given_out_ = take_io_buffer();
   transfer_ = make_transfer(settings_.kind);
+  asks_ahead_ = false;
   return true;
+}
+
+void stream_reader::request_ahead() noexcept {
+  asked_to_ = std::max(asked_to_, at_);
+  for (; asked_to_ < std::min(at_ + ahead_depth, size_); asked_to_ += ahead_piece)
+    ::posix_fadvise(fd_, static_cast<off_t>(asked_to_), static_cast<off_t>(ahead_piece), POSIX_FADV_WILLNEED);
 }
 
 // By four bytes, and without waiting for them. mincore() would need a mapping, and says yes to who may not write the file.
@@ -409,14 +424,32 @@ std::span<std::byte const> stream_reader::next_direct() {
 
 std::span<std::byte const> stream_reader::next_plain() {
   if (given_out_ == nullptr) given_out_ = take_io_buffer();
-  // To an aligned place, from where the next may be direct.
-  auto const wanted = static_cast<std::size_t>(
-      std::min<std::uint64_t>(io_buffer_size - at_ % io_alignment, settings_.end - std::min(at_, settings_.end)));
-  auto const filled = fill_up(given_out_.get(), 0, wanted);
+  return {given_out_.get(), read_plainly(given_out_.get(), io_buffer_size)};
+}
+
+std::size_t stream_reader::read_plainly(std::byte* to, std::size_t size) noexcept {
+  if (size > io_alignment) size -= (at_ + size) % io_alignment;
+  auto const wanted = static_cast<std::size_t>(std::min<std::uint64_t>(size, settings_.end - std::min(at_, settings_.end)));
+  if (asks_ahead_) request_ahead();
+  auto const filled = fill_up(to, 0, wanted);
   at_ += filled;
   ahead_ = at_;
   if (error_ == 0 && filled < std::max<std::size_t>(wanted, 1)) ended_ = seekable_ || filled == 0;
-  return {given_out_.get(), filled};
+  return filled;
+}
+
+std::size_t stream_reader::read(std::byte* to, std::size_t size) {
+  while (uncopied_.empty()) {
+    if (error_ != 0 || ended_) return 0;
+    read_ahead();
+    if (used_ == 0) return read_plainly(to, std::min(size, io_buffer_size));
+    uncopied_ = next_direct();
+    if (!uncopied_.empty() && !ended_ && error_ == 0) read_ahead();
+  }
+  auto const n = std::min(size, uncopied_.size());
+  std::memcpy(to, uncopied_.data(), n);
+  uncopied_ = uncopied_.subspan(n);
+  return n;
 }
 
 std::size_t stream_reader::fill_up(std::byte* buffer, std::size_t filled, std::size_t size) noexcept {

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 
 namespace errand::detail {
 
@@ -40,7 +41,7 @@ constexpr unsigned stream_depth = 4;
 constexpr std::uint64_t direct_from_here = std::uint64_t{8} << 20;  // bytes: for less, the page cache is the better place
 
 /// Writes bytes at consecutive offsets of an open file. Nobody else may write behind `offset` meanwhile: where it is written
-/// directly, the file is for a while longer than what is written (by at most 64 MiB, zeros), and cut by finish().
+/// directly, the file is for a while longer than what is written (by at most 64 MiB, zeros), and cut by flush().
 /// A descriptor with O_APPEND, and what is no regular file, is written in order by plain writes.
 class stream_writer {
  public:
@@ -49,10 +50,10 @@ class stream_writer {
     std::uint64_t expected = 0;                     // bytes that will come, if known
     std::uint64_t direct_from = direct_from_here;   // expected, or already written
     bool size_ahead = true;                         // see above; false: the size grows with what is written, which is slower
-    std::optional<transfer::kind> kind;             // none: as transfer::make() chooses
+    std::optional<transfer::kind> kind = {};        // none: as transfer::make() chooses
   };
   stream_writer(int fd, settings const& s) noexcept;
-  /// Waits for what is under way. What finish() has not brought down is lost.
+  /// Waits for what is under way. What flush() has not brought down is lost.
   ~stream_writer();
   stream_writer(stream_writer const&) = delete;
   stream_writer& operator=(stream_writer const&) = delete;
@@ -62,10 +63,11 @@ class stream_writer {
   std::size_t write(std::byte const* data, std::size_t size);
   /// The same without the copy if it can: then the buffer is taken, or exchanged.
   std::size_t write(io_buffer& buffer, std::size_t size);
-  /// Waits until all that was taken is the system's, visible to every reader. False on an error. Throws as write() does.
+  /// Waits until all that was taken is the system's, visible to every reader, and cuts the file where its bytes end. False on
+  /// an error. Throws as write() does.
   bool flush();
-  /// The same, and cuts the file where its bytes end. Nothing is written afterwards.
-  bool finish();
+  /// Waits for one of the pieces that are under way. False: there is none. Afterwards, look at error().
+  bool await_one() noexcept;
 
   /// The first, as an errno; 0: none.
   [[nodiscard]] int error() const noexcept { return error_; }
@@ -139,7 +141,7 @@ class stream_reader {
     std::uint64_t offset = 0;
     std::uint64_t end = UINT64_MAX;                 // no bytes from here on
     std::uint64_t direct_from = direct_from_here;   // bytes to read
-    std::optional<transfer::kind> kind;             // none: as transfer::make() chooses
+    std::optional<transfer::kind> kind = {};        // none: as transfer::make() chooses
   };
   stream_reader(int fd, settings const& s) noexcept;
   /// Waits for what is under way.
@@ -150,6 +152,11 @@ class stream_reader {
   /// The next bytes, at most io_buffer_size; they stay until the next call. None: the end, or an error. Throws std::bad_alloc,
   /// and what transfer::make() throws.
   [[nodiscard]] std::span<std::byte const> next();
+  /// The buffer that they lie in, from its beginning. The caller's now; for others there will be another one.
+  [[nodiscard]] io_buffer take_buffer() noexcept { return std::move(given_out_); }
+  /// Instead of next(), always: copies the next bytes to where the caller wants them, without a buffer between if they are in
+  /// the page cache. 0: the end, or an error. Throws as next() does.
+  [[nodiscard]] std::size_t read(std::byte* to, std::size_t size);
   /// The errno; 0: none.
   [[nodiscard]] int error() const noexcept { return error_; }
   /// How many pieces were read directly.
@@ -167,6 +174,10 @@ class stream_reader {
   [[nodiscard]] bool resident(std::uint64_t from, std::uint64_t to) const noexcept;
   [[nodiscard]] std::span<std::byte const> next_direct();
   [[nodiscard]] std::span<std::byte const> next_plain();
+  // The system is asked to read ahead what is read plainly and is not in its cache.
+  void request_ahead() noexcept;
+  // To there. Ends at an aligned place, from where the next may be direct, or the file does.
+  std::size_t read_plainly(std::byte* to, std::size_t size) noexcept;
   // Reads on until the buffer is full, the file at its end, or an error: how many bytes are in it then.
   std::size_t fill_up(std::byte* buffer, std::size_t filled, std::size_t size) noexcept;
   void drop_what_is_ahead() noexcept;
@@ -184,9 +195,12 @@ class stream_reader {
   std::uint64_t size_ = 0;          // of the file when last asked, or settings_.end
   std::uint64_t window_end_ = 0;    // to here the choice holds
   bool window_direct_ = false;
+  bool asks_ahead_ = false;         // it is not in the cache, and read plainly
+  std::uint64_t asked_to_ = 0;
   std::uint64_t direct_pieces_ = 0;
 
   io_buffer given_out_;
+  std::span<std::byte const> uncopied_;  // of what is in it, by read()
   std::array<slot, stream_depth> slots_;
   std::size_t first_ = 0;
   std::size_t used_ = 0;

@@ -72,7 +72,7 @@ TEST_P(streams, every_size_in_pieces_of_every_size_is_written_as_it_was_said) {
           ASSERT_TRUE(f->contents().substr(offset, at) == text.substr(0, at));
         }
       }
-      ASSERT_TRUE(out.finish());
+      ASSERT_TRUE(out.flush());
       EXPECT_EQ(out.error(), 0);
       EXPECT_EQ(out.down(), size);
       EXPECT_EQ(file.size(), size == 0 ? 0 : offset + size);
@@ -95,7 +95,7 @@ TEST_P(streams, buffers_are_taken_without_a_copy_when_they_fit) {
       std::copy_n(bytes_of(text) + at, n, buffer.get());
       ASSERT_EQ(out.write(buffer, n), n);
     }
-    ASSERT_TRUE(out.finish());
+    ASSERT_TRUE(out.flush());
     EXPECT_EQ(out.direct(), direct_works(file));
     EXPECT_TRUE(file.contents() == text);
   }
@@ -108,7 +108,7 @@ TEST_P(streams, what_stood_behind_and_before_stays) {
   ASSERT_EQ(::pwrite(file.fd(), old.data(), old.size(), 0), static_cast<ssize_t>(old.size()));
   stream_writer out{file.fd(), {.offset = 4 * mib + 3, .expected = text.size(), .kind = GetParam()}};
   ASSERT_EQ(out.write(bytes_of(text), text.size()), text.size());
-  ASSERT_TRUE(out.finish());
+  ASSERT_TRUE(out.flush());
   auto expected = old;
   expected.replace(4 * mib + 3, text.size(), text);
   EXPECT_TRUE(file.contents() == expected);
@@ -132,7 +132,7 @@ TEST_P(streams, appended_bytes_stand_in_order_behind_those_of_others) {
   auto const text = pattern(11 * mib + 3, 1);
   stream_writer out{end, {.expected = text.size(), .kind = GetParam()}};
   ASSERT_EQ(out.write(bytes_of(text), text.size()), text.size());
-  ASSERT_TRUE(out.finish());
+  ASSERT_TRUE(out.flush());
   EXPECT_FALSE(out.direct());
   EXPECT_TRUE(file.contents() == "first" + text);
   ::close(end);
@@ -144,7 +144,7 @@ TEST_P(streams, on_a_tmpfs_too) {
   temporary_file file{"/dev/shm"};
   stream_writer out{file.fd(), {.expected = text.size(), .kind = GetParam()}};
   ASSERT_EQ(out.write(bytes_of(text), text.size()), text.size());
-  ASSERT_TRUE(out.finish());
+  ASSERT_TRUE(out.flush());
   stream_reader in{file.fd(), {.kind = GetParam()}};
   EXPECT_TRUE(read_all(in) == text);
 }
@@ -156,7 +156,7 @@ TEST_P(streams, through_a_pipe) {
   std::thread writer{[&] {
     stream_writer out{ends[1], {.expected = text.size(), .kind = GetParam()}};
     EXPECT_EQ(out.write(bytes_of(text), text.size()), text.size());
-    EXPECT_TRUE(out.finish());
+    EXPECT_TRUE(out.flush());
     ::close(ends[1]);
   }};
   stream_reader in{ends[0], {.kind = GetParam()}};
@@ -177,7 +177,7 @@ TEST_P(streams, an_error_sticks_and_says_what_is_down) {
   EXPECT_EQ(out.taken(), 100U);
   EXPECT_EQ(out.write(bytes_of(text), 100), 0U);
   EXPECT_FALSE(out.retry());
-  EXPECT_FALSE(out.finish());
+  EXPECT_FALSE(out.flush());
   ::close(full);
 }
 
@@ -205,7 +205,7 @@ TEST_P(streams, behind_a_limit_of_the_files_size_they_go_on_when_it_is_lifted) {
                   require(::setrlimit(RLIMIT_FSIZE, &lower) == 0, "no limit");
                   require(out.retry() && out.error() == 0, "now they fit");
                   require(out.write(bytes_of(text) + taken, text.size() - taken) == text.size() - taken, "the rest too");
-                  require(out.finish() && out.down() == text.size(), "to the end");
+                  require(out.flush() && out.down() == text.size(), "to the end");
                   require(file.contents() == text, "all of it");
                 }),
                 0)

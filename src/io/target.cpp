@@ -55,6 +55,7 @@ write_target::write_target(char const* operation, std::filesystem::path path, wr
 write_target::~write_target() = default;
 
 bool write_target::open(bool may_wait) {
+  if (spoiled_ != 0) name_.fail(spoiled_by_, spoiled_);
   if (how_ == durability::atomic) {
     if (successor_ == nullptr) make_successor();
     return true;
@@ -76,34 +77,90 @@ bool write_target::open(bool may_wait) {
 }
 
 void write_target::write(std::string_view& left) {
+  if (!stream_ && stored_ && left.size() >= large) begin_stream(left.size());
+  if (stream_) return take(stream_->write(reinterpret_cast<std::byte const*>(left.data()), left.size()), left);
   while (!left.empty()) {
     auto const written = retried([&] { return ::write(file_.get(), left.data(), std::min(left.size(), most_at_once)); });
     if (written < 0) name_.fail("write", errno);
     if (written == 0) name_.fail("write", EIO);  // else this would go on for ever
     left.remove_prefix(static_cast<std::size_t>(written));
+    written_ += static_cast<std::uint64_t>(written);
   }
 }
 
-// What failed once is not tried again: the kernel may have forgotten the pages by then, and would say that all is well.
+void write_target::write(io_buffer& buffer, std::string_view& left) {
+  if (!stored_) return write(left);
+  if (!stream_) begin_stream(left.size());
+  take(stream_->write(buffer, left.size()), left);
+}
+
+void write_target::take(std::size_t by_the_stream, std::string_view& left) const {
+  left.remove_prefix(by_the_stream);
+  throw_error_of_stream();
+}
+
+void write_target::begin_stream(std::uint64_t expected) {
+  stream_writer::settings settings{.offset = 0, .expected = expected, .direct_from = 0};
+  if (kind_ == write_kind::append) {
+    struct stat s {};
+    if (::fstat(file_.get(), &s) != 0) name_.fail("look at", errno);
+    settings.offset = static_cast<std::uint64_t>(s.st_size);
+  } else {
+    settings.offset = written_;
+  }
+  stream_.emplace(file_.get(), settings);
+}
+
+void write_target::throw_error_of_stream() const {
+  if (stream_ && stream_->error() != 0) name_.fail("write", stream_->error());
+}
+
+bool write_target::await_one() {
+  if (!stream_) return false;
+  bool const was_one = stream_->await_one();
+  throw_error_of_stream();
+  return was_one;
+}
+
+std::uint64_t write_target::down() const noexcept { return written_ + (stream_ ? stream_->down() : 0); }
+
+void write_target::retry() {
+  if (stream_ && !stream_->retry()) throw_error_of_stream();
+}
+
+void write_target::flush() {
+  if (stream_ && !stream_->flush()) throw_error_of_stream();
+}
+
 void write_target::sync() {
+  flush();
   if (how_ == durability::cached || !stored_) return;
-  if (retried([&] { return ::fdatasync(file_.get()); }) != 0) name_.fail("sync", errno);
+  if (retried([&] { return ::fdatasync(file_.get()); }) != 0) fail_for_good("sync", errno);
 }
 
 void write_target::finish() {
   sync();
+  written_ = down();
+  stream_.reset();
   close();
   if (successor_ == nullptr) return;
   auto const made = std::move(successor_);
-  if (!made->fresh.take_the_place_of(made->name.c_str())) name_.fail("rename its successor to", errno);
+  if (!made->fresh.take_the_place_of(made->name.c_str())) fail_for_good("rename its successor to", errno);
   // Some file systems know no sync of directories.
   if (retried([&] { return ::fsync(made->directory.get()); }) != 0 && errno != EINVAL)
-    name_.fail("sync the directory of", errno);
+    fail_for_good("sync the directory of", errno);
+}
+
+// After a sync that failed the kernel may have forgotten the pages, and would say the next time that all is well.
+void write_target::fail_for_good(char const* what, int error) {
+  spoiled_by_ = what;
+  spoiled_ = error;
+  name_.fail(what, error);
 }
 
 // Some file systems tell of a full disk only here. The descriptor is gone in any case.
 void write_target::close() {
-  if (::close(file_.release()) != 0 && errno != EINTR) name_.fail("close", errno);
+  if (::close(file_.release()) != 0 && errno != EINTR) fail_for_good("close", errno);
 }
 
 // The file itself, wherever links lead, also one that there is not yet.

@@ -4,7 +4,9 @@
 #include "base/descriptor.hpp"
 #include "io/io_task.hpp"
 #include "io/named_file.hpp"
+#include "io/stream.hpp"
 #include "io/target.hpp"
+#include "io/under_way.hpp"
 
 #include <errand/io.hpp>
 
@@ -31,7 +33,10 @@ class read_operation {
 
   bool carry_out(io_task& task, bool may_wait) {
     if (!file_ && !open(may_wait)) return false;
-    if (!read_to_end(task, may_wait)) return false;
+    if (expected_ >= large)
+      read_large(task);
+    else if (!read_to_end(task, may_wait))
+      return false;
     text_.resize(size_);
     return true;
   }
@@ -67,6 +72,18 @@ class read_operation {
     auto const first = (begin + page - 1) / page * page;
     auto const last = (begin + text_.capacity()) / page * page;
     static_cast<void>(::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE));
+  }
+
+  void read_large(io_task& task) {
+    stream_reader from{file_.get(), {.direct_from = large}};
+    for (;;) {
+      if (task.stop_requested()) throw operation_cancelled{};
+      make_room();
+      auto const got = from.read(reinterpret_cast<std::byte*>(text_.data()) + size_, text_.size() - size_);
+      if (from.error() != 0) name_.fail("read", from.error());
+      if (got == 0) return;
+      size_ += got;
+    }
   }
 
   bool read_to_end(io_task& task, bool may_wait) {
@@ -127,7 +144,8 @@ class write_operation {
 
   write_operation(std::filesystem::path path, file_bytes bytes, write_kind kind, durability how)
       : target_{kind == write_kind::append ? "errand::append_file" : "errand::write_file", std::move(path), kind, how},
-        bytes_{std::move(bytes)} {}
+        bytes_{std::move(bytes)},
+        under_way_{bytes_.view().size()} {}
 
   bool carry_out(io_task&, bool may_wait) {
     if (!target_.open(may_wait)) return false;
@@ -141,6 +159,7 @@ class write_operation {
  private:
   write_target target_;
   file_bytes bytes_;
+  bytes_under_way under_way_;
 };
 
 }  // namespace
@@ -153,7 +172,13 @@ future<void> start_write(std::filesystem::path to, file_bytes bytes, write_kind 
                          std::source_location from) {
   if (kind == write_kind::append && how == durability::atomic)
     throw std::invalid_argument{"errand::append_file(): to append cannot be atomic: only a whole file can be replaced"};
-  return start_io<write_operation>(true, from, std::move(to), std::move(bytes), kind, how);
+  auto written = start_io<write_operation>(true, from, std::move(to), std::move(bytes), kind, how);
+  if (bytes_under_way::is_room_for(0)) return written;
+  try {
+    written.wait();
+  } catch (operation_cancelled const&) {  // of the task that waits here; it hears of it where it waits next
+  }
+  return written;
 }
 
 }  // namespace errand::detail

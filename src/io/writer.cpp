@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // file_writer: what is collected, what is handed over, and the operations that write it. README.md, "A writer".
-#include "base/cpu_count.hpp"
+#include "base/fork.hpp"
 #include "base/lock.hpp"
+#include "io/frame_record.hpp"
 #include "io/io_task.hpp"
 #include "io/target.hpp"
+#include "io/under_way.hpp"
 #include "task/rare_fields.hpp"
 #include "task/unobserved.hpp"
 
 #include <errand/detail/file_writer.hpp>
 
+#include <algorithm>
 #include <atomic>
-#include <deque>
+#include <cstring>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -20,62 +24,147 @@ namespace errand::detail {
 
 namespace {
 
-constexpr std::size_t part = std::size_t{256} << 10;  // what is handed over at a time
+// Memory for pieces: so much at first, then so much, and from so many bytes on in buffers of 1 MiB, past the page cache.
+constexpr std::size_t first_part = std::size_t{64} << 10;
+constexpr std::size_t next_parts = std::size_t{256} << 10;
+constexpr std::uint64_t large_from = std::uint64_t{8} << 20;
+// What a call takes in one step: it and an unaligned beginning go into one buffer.
+constexpr std::size_t most_at_once = io_buffer_size - io_alignment;
+// After so many parts in a row a drain lets other operations have its thread.
+constexpr unsigned parts_in_a_row = 16;
 
-// Of all writers: bytes that were written to them and are not down.
-constinit std::atomic<std::size_t> on_their_way{0};
+template <class Call>
+struct on_exit {
+  Call call;
+  ~on_exit() { call(); }
+};
 
-std::size_t most_on_their_way() {
-  static std::size_t const most = std::size_t{limit_from_environment("ERRAND_WRITE_BEHIND", 1, 64)} << 20;
-  return most;
-}
+// Bytes that lie in one of the three.
+struct part {
+  std::unique_ptr<part> next;
+  std::unique_ptr<char[]> memory;
+  io_buffer buffer;
+  std::string given;
+  std::size_t capacity = 0;
+  std::size_t begin = 0;  // before it all is written
+  std::size_t end = 0;
 
-bool is_room_for(std::size_t size) { return on_their_way.load(std::memory_order_relaxed) + size <= most_on_their_way(); }
+  [[nodiscard]] char* data() noexcept {
+    return memory != nullptr ? memory.get() : buffer != nullptr ? reinterpret_cast<char*>(buffer.get()) : given.data();
+  }
+  void write_to(write_target& target) {
+    std::string_view left{data() + begin, end - begin};
+    try {
+      if (buffer != nullptr && begin == 0)
+        target.write(buffer, left);
+      else
+        target.write(left);
+    } catch (...) {
+      begin = end - left.size();
+      throw;
+    }
+    begin = end;
+  }
+};
+
+class part_queue {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  void push(std::unique_ptr<part> p) noexcept {
+    part* const added = p.get();
+    (first_ == nullptr ? first_ : last_->next) = std::move(p);
+    last_ = added;
+  }
+  void push_front(std::unique_ptr<part> p) noexcept {
+    if (first_ == nullptr) last_ = p.get();
+    p->next = std::move(first_);
+    first_ = std::move(p);
+  }
+  [[nodiscard]] std::unique_ptr<part> pop() noexcept {
+    auto p = std::move(first_);
+    if (p != nullptr) first_ = std::move(p->next);
+    return p;
+  }
+  // Not one inside the other: there may be many.
+  ~part_queue() {
+    while (pop() != nullptr) {
+    }
+  }
+
+ private:
+  std::unique_ptr<part> first_;
+  part* last_ = nullptr;
+};
 
 }  // namespace
 
-class writer_core : public std::enable_shared_from_this<writer_core> {
+class writer_core final : public writer_front, public std::enable_shared_from_this<writer_core> {
  public:
   explicit writer_core(writer_start const& s)
-      : from_{s.from}, target_{"errand::file_writer", s.path, s.kind, s.how} {}
-  ~writer_core() { on_their_way.fetch_sub(bytes_, std::memory_order_relaxed); }
+      : from_{s.from}, born_in_{process_generation}, target_{"errand::file_writer", s.path, s.kind, s.how} {}
   writer_core(writer_core const&) = delete;
   writer_core& operator=(writer_core const&) = delete;
 
   [[nodiscard]] std::source_location from() const noexcept { return from_; }
+  [[nodiscard]] bool inherited() const noexcept { return born_in_ != process_generation; }
+  /// Where it is found, but not used.
+  void keep_for_ever(std::shared_ptr<writer_core> self) noexcept;
+  void throw_if_inherited() const {
+    if (inherited())
+      throw std::logic_error{"errand::file_writer: in the child of a fork, the parent process's was used"};
+  }
+
+  // ---- by the writer's user ------------------------------------------------------------------------------------------
 
   void write(std::string_view piece) {
-    wait_for_room(piece.size());
-    add(piece);
+    check();
+    do {
+      auto const taken = piece.substr(0, most_at_once);
+      take(taken);
+      piece.remove_prefix(taken.size());
+    } while (!piece.empty());
   }
   void write(std::string&& piece) {
-    if (piece.size() < part) return write(std::string_view{piece});
+    check();
+    auto given = std::make_unique<part>();
     wait_for_room(piece.size());
-    {
-      std::lock_guard const held{guard_};
-      check_open();
-      hand_over_collected();
-      handed_over_.push_back(std::move(piece));
-      count(handed_over_.back().size());
-      if (std::exchange(drain_queued_, true)) return;
-    }
-    start_drain();
+    given->given = std::move(piece);
+    given->capacity = given->end = given->given.size();
+    hand_over_collected();
+    hand_over(std::move(given));
   }
   [[nodiscard]] bool try_write(std::string_view piece) {
-    if (!is_room_for(piece.size())) {
+    check();
+    if (piece.size() >= room()) {
       std::lock_guard const held{guard_};
-      check_open();
-      return false;
+      auto const more = piece.size() + (collecting_ == nullptr ? 0 : collecting_->capacity);
+      if (under_way_.count() != 0 && !bytes_under_way::is_room_for(more)) return false;
     }
-    add(piece);
+    does_not_wait_ = true;  // not even if others take that room meanwhile
+    on_exit const reset{[this] { does_not_wait_ = false; }};
+    write(piece);
     return true;
   }
-
+  void hand_over_collected() noexcept {
+    if (collecting_ == nullptr || at == collecting_->data()) return;
+    collecting_->end = static_cast<std::size_t>(at - collecting_->data());
+    at = nullptr;
+    end.store(nullptr, std::memory_order_relaxed);
+    hand_over(std::move(collecting_));
+  }
+  void forbid_writes() noexcept {
+    std::lock_guard const held{guard_};
+    closed_ = true;
+    end.store(nullptr, std::memory_order_relaxed);
+  }
   void retry() {
+    throw_if_inherited();
     {
       std::lock_guard const held{guard_};
+      if (error_ == nullptr) return;
       error_ = nullptr;
       error_taken_ = false;
+      again_ = true;
       if (std::exchange(drain_queued_, true)) return;
     }
     start_drain();
@@ -83,10 +172,6 @@ class writer_core : public std::enable_shared_from_this<writer_core> {
   [[nodiscard]] std::uint64_t waits() noexcept {
     std::lock_guard const held{guard_};
     return waits_;
-  }
-  void forbid_writes() noexcept {
-    std::lock_guard const held{guard_};
-    closed_ = true;
   }
 
   // ---- by operations, on file threads --------------------------------------------------------------------------------
@@ -96,20 +181,22 @@ class writer_core : public std::enable_shared_from_this<writer_core> {
   // False: where it may wait. Throws the error that sticks if it is asked for more than to write what was handed over. `dropped`:
   // nobody hears of an error that somebody has taken already.
   bool drain(until goal, bool may_wait, bool dropped) {
+    // A thread that may be there for long, with a pipe that nobody reads, is waited for on a thread of one's own.
+    if (!may_wait && may_take_long_.load(std::memory_order_relaxed)) return false;
     std::lock_guard const alone{draining_};
     if (finished_) return true;
-    if (goal != until::handed_over) {
-      std::lock_guard const held{guard_};
-      hand_over_collected();
-    }
     try {
       if (!has_error()) {
-        if (!target_.open(may_wait)) return false;
-        write_parts();
+        if (!target_.open(may_wait)) {
+          may_take_long_.store(true, std::memory_order_relaxed);
+          return false;
+        }
+        if (is_to_repeat()) target_.retry();
+        write_parts(goal);
         if (goal == until::flushed) target_.sync();
         if (goal == until::closed) {
-          finished_ = true;
           target_.finish();
+          finished_ = true;
         }
       }
     } catch (...) {
@@ -117,7 +204,9 @@ class writer_core : public std::enable_shared_from_this<writer_core> {
       drain_queued_ = false;
       error_ = std::current_exception();
       error_taken_ = false;
+      end.store(nullptr, std::memory_order_relaxed);
     }
+    settle();
     if (goal == until::handed_over) return true;
     std::lock_guard const held{guard_};
     if (error_ == nullptr || (dropped && error_taken_)) return true;
@@ -126,94 +215,195 @@ class writer_core : public std::enable_shared_from_this<writer_core> {
   }
 
  private:
-  void wait_for_room(std::size_t size);
-  void start_drain() noexcept;
+  // ---- by the writer's user ------------------------------------------------------------------------------------------
 
-  void add(std::string_view piece) {
+  void check() {
+    throw_if_inherited();
+    std::lock_guard const held{guard_};
+    throw_if_there_is_error();
+    if (closed_) throw std::logic_error{"errand::file_writer: written to after close()"};
+  }
+  [[nodiscard]] std::size_t room() noexcept {
+    return collecting_ == nullptr ? 0 : static_cast<std::size_t>(collecting_->data() + collecting_->capacity - at);
+  }
+  // All of it; or it throws, and has taken nothing.
+  void take(std::string_view piece) {
+    if (piece.size() >= room()) {
+      auto const now = piece.substr(0, room());
+      auto const later = piece.substr(now.size());
+      auto next = make_part(handed_over_bytes_ + (collecting_ == nullptr ? 0 : collecting_->capacity), later.size());
+      if (collecting_ != nullptr) {
+        wait_for_room(collecting_->capacity);
+        put(now);
+        hand_over_collected();
+      }
+      collecting_ = std::move(next);
+      at = collecting_->data();
+      piece = later;
+    }
+    put(piece);
+    std::lock_guard const held{guard_};
+    if (error_ == nullptr) end.store(collecting_->data() + collecting_->capacity, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::unique_ptr<part> make_part(std::uint64_t offset, std::size_t least) {
+    auto made = std::make_unique<part>();
+    if (offset >= large_from || least > next_parts) {
+      if (!many_) many_.emplace();
+      made->buffer = take_io_buffer();
+      // So that the next one begins at an aligned place.
+      made->capacity = io_buffer_size - static_cast<std::size_t>(offset % io_alignment);
+      return made;
+    }
+    made->capacity = std::max(least, offset == 0 ? first_part : next_parts);
     {
       std::lock_guard const held{guard_};
-      check_open();
-      if (collected_.capacity() < part) collected_.reserve(part + part / 4);
-      collected_.append(piece);
-      count(piece.size());
-      if (collected_.size() < part) return;
-      hand_over_collected();
-      if (std::exchange(drain_queued_, true)) return;
+      made->memory = std::exchange(spare_, nullptr);
+    }
+    if (made->memory == nullptr || made->capacity != next_parts)
+      made->memory = std::make_unique_for_overwrite<char[]>(made->capacity);
+    return made;
+  }
+  void hand_over(std::unique_ptr<part> p) noexcept {
+    {
+      std::lock_guard const held{guard_};
+      handed_over_bytes_ += p->end;
+      under_way_.add(p->end);
+      handed_over_.push(std::move(p));
+      if (error_ != nullptr || std::exchange(drain_queued_, true)) return;
     }
     start_drain();
   }
+  void wait_for_room(std::size_t size) {
+    bool counted = false;
+    for (;;) {
+      frame_record w{from_};
+      bool nobody_drains = false;
+      {
+        std::lock_guard const held{guard_};
+        throw_if_there_is_error();
+        if (does_not_wait_ || under_way_.count() == 0 || bytes_under_way::is_room_for(size)) return;
+        if (!std::exchange(counted, true)) ++waits_;
+        waits_for_ = size;
+        waiter_ = &w;
+        nobody_drains = !std::exchange(drain_queued_, true);
+      }
+      bool const drained = !nobody_drains || start_drain();
+      if (drained && wait_unless_stopped(w)) continue;
+      bool taken_back = false;
+      {
+        std::lock_guard const held{guard_};
+        taken_back = std::exchange(waiter_, nullptr) == &w;
+      }
+      if (!taken_back) wait_to_the_end(w);
+      if (!drained) throw std::bad_alloc{};
+      throw operation_cancelled{};
+    }
+  }
+  // Without memory for it, false: the next who hands over tries again, or who flushes or closes.
+  bool start_drain() noexcept;
+
+  // ---- by operations -------------------------------------------------------------------------------------------------
 
   bool has_error() noexcept {
     std::lock_guard const held{guard_};
     return error_ != nullptr;
   }
-
-  // Until none is left. What could not be written goes back to where it was.
-  void write_parts() {
-    for (;;) {
-      std::string writing;
-      {
-        std::lock_guard const held{guard_};
-        if (handed_over_.empty()) {
-          drain_queued_ = false;
-          return;
-        }
-        writing = std::move(handed_over_.front());
-        handed_over_.pop_front();
+  bool is_to_repeat() noexcept {
+    std::lock_guard const held{guard_};
+    return std::exchange(again_, false);
+  }
+  // Until none is left, and none is on its way. What could not be written goes back to where it was.
+  void write_parts(until goal) {
+    for (unsigned n = 1;; ++n) {
+      auto p = next_part();
+      if (p == nullptr) {
+        if (!target_.await_one() && nothing_is_left()) return;
+        settle();
+        continue;
       }
-      std::string_view left = writing;
       try {
-        target_.write(left);
+        p->write_to(target_);
       } catch (...) {
-        std::size_t const written = writing.size() - left.size();
-        writing.erase(0, written);
         std::lock_guard const held{guard_};
-        discount(written);
-        handed_over_.push_front(std::move(writing));
+        handed_over_.push_front(std::move(p));
         throw;
       }
-      std::lock_guard const held{guard_};
-      discount(writing.size());
+      settle();
+      {
+        std::lock_guard const held{guard_};
+        if (p->capacity == next_parts && p->memory != nullptr) spare_ = std::move(p->memory);
+      }
+      if (goal == until::handed_over && n % parts_in_a_row == 0 && file_threads::of_process().now().queued != 0 && start_drain_here())
+        return;
     }
+  }
+  [[nodiscard]] std::unique_ptr<part> next_part() noexcept {
+    std::lock_guard const held{guard_};
+    return handed_over_.pop();
+  }
+  [[nodiscard]] bool nothing_is_left() noexcept {
+    std::lock_guard const held{guard_};
+    if (!handed_over_.empty()) return false;
+    drain_queued_ = false;
+    return true;
+  }
+  // Another one that goes on, behind what others have queued. False: there is no memory for it.
+  bool start_drain_here() noexcept;
+  // Counts what is down, and wakes who waits for that.
+  void settle() noexcept {
+    frame_record* woken = nullptr;
+    {
+      std::lock_guard const held{guard_};
+      auto const down = target_.down();
+      under_way_.remove(down - settled_);
+      settled_ = down;
+      // Not for each part: a row of them is handed over in one go.
+      bool const may_go_on = error_ != nullptr || under_way_.count() == 0 ||
+                             bytes_under_way::is_room_for(std::max(waits_for_, bytes_under_way::bound() / 8));
+      if (may_go_on) woken = std::exchange(waiter_, nullptr);
+    }
+    if (woken != nullptr) complete(*woken);
   }
 
-  // All under guard_.
-  void check_open() {
-    if (error_ != nullptr) {
-      error_taken_ = true;
-      std::rethrow_exception(error_);
-    }
-    if (closed_) throw std::logic_error{"errand::file_writer: written to after close()"};
-  }
-  void hand_over_collected() {
-    if (collected_.empty()) return;
-    handed_over_.push_back(std::move(collected_));
-    collected_.clear();
-  }
-  void count(std::size_t size) noexcept {
-    bytes_ += size;
-    on_their_way.fetch_add(size, std::memory_order_relaxed);
-  }
-  void discount(std::size_t size) noexcept {
-    bytes_ -= size;
-    on_their_way.fetch_sub(size, std::memory_order_relaxed);
+  // Under guard_.
+  void throw_if_there_is_error() {
+    if (error_ == nullptr) return;
+    error_taken_ = true;
+    std::rethrow_exception(error_);
   }
 
   std::source_location const from_;
+  std::uint32_t const born_in_;
 
-  std::mutex draining_;  // by file threads alone; before guard_
-  write_target target_;  // under it
-  bool finished_ = false;  // likewise
+  // By the user alone, as are `at` and what it points to; `end` under guard_ when it is given room.
+  std::optional<many_io_buffers> many_;
+  std::unique_ptr<part> collecting_;
+  std::uint64_t handed_over_bytes_ = 0;
+  bool does_not_wait_ = false;
 
-  small_lock guard_;  // all below
-  std::string collected_;
-  std::deque<std::string> handed_over_;
-  std::size_t bytes_ = 0;      // in both, and in the hands of who drains
-  bool drain_queued_ = false;  // an operation will look at handed_over_ once more
+  std::atomic<bool> may_take_long_{false};  // relaxed: who does not see it yet waits for the lock, and looks again
+
+  std::mutex draining_;         // by file threads; before guard_
+  write_target target_;         // under it, as the next two
+  bool finished_ = false;
+  std::uint64_t settled_ = 0;   // of what is down
+
+  small_lock guard_;            // all below
+  part_queue handed_over_;
+  bytes_under_way under_way_;   // handed over and not down
+  std::unique_ptr<char[]> spare_;
+  bool drain_queued_ = false;   // an operation will look at handed_over_ once more
+  bool again_ = false;          // the next that drains is to repeat what failed
   bool closed_ = false;
   std::exception_ptr error_;
   bool error_taken_ = false;
   std::uint64_t waits_ = 0;
+  std::size_t waits_for_ = 0;   // room for so many
+  frame_record* waiter_ = nullptr;
+
+  // Of the parent process, in the child of a fork.
+  std::shared_ptr<writer_core> itself_;
+  writer_core* next_inherited_ = nullptr;
 };
 
 namespace {
@@ -238,51 +428,65 @@ class writer_operation {
   return start_io<writer_operation>(true, from, std::move(core), goal, dropped);
 }
 
+writer_core& core_of(writer_front& w) noexcept { return static_cast<writer_core&>(w); }
+std::shared_ptr<writer_core> core_of(writer_handle const& w) noexcept { return std::static_pointer_cast<writer_core>(w); }
+
 }  // namespace
 
-void writer_core::wait_for_room(std::size_t size) {
-  if (is_room_for(size)) return;
-  {
-    std::lock_guard const held{guard_};
-    check_open();
-    ++waits_;
-    hand_over_collected();
-  }
-  // What others have on their way is theirs to wait for: so all together are over the bound by one piece each, at most.
-  start(shared_from_this(), until::handed_over).wait();
+bool writer_core::start_drain() noexcept {
+  if (start_drain_here()) return true;
+  std::lock_guard const held{guard_};
+  drain_queued_ = false;
+  return false;
 }
 
-// Without memory for it, the next who hands over tries again, or who flushes or closes.
-void writer_core::start_drain() noexcept {
+void writer_core::keep_for_ever(std::shared_ptr<writer_core> self) noexcept {
+  static constinit std::atomic<writer_core*> first{nullptr};
+  itself_ = std::move(self);
+  next_inherited_ = first.exchange(this, std::memory_order_relaxed);
+}
+
+bool writer_core::start_drain_here() noexcept {
   try {
     static_cast<void>(start(shared_from_this(), until::handed_over));
+    return true;
   } catch (...) {
-    std::lock_guard const held{guard_};
-    drain_queued_ = false;
+    return false;
   }
 }
 
-std::shared_ptr<writer_core> open_writer(writer_start const& s) {
+writer_handle open_writer(writer_start const& s) {
   if (s.kind == write_kind::append && s.how == durability::atomic)
     throw std::invalid_argument{
         "errand::file_writer::appending(): to append cannot be atomic: only a whole file can be replaced"};
   return std::make_shared<writer_core>(s);
 }
 
-void write_behind(writer_core& core, std::string_view piece) { core.write(piece); }
-void write_behind(writer_core& core, std::string&& piece) { core.write(std::move(piece)); }
-bool try_write_behind(writer_core& core, std::string_view piece) { return core.try_write(piece); }
+void write_behind(writer_front& w, std::string_view piece) { core_of(w).write(piece); }
+void write_behind(writer_front& w, std::string&& piece) { core_of(w).write(std::move(piece)); }
+bool try_write_behind(writer_front& w, std::string_view piece) { return core_of(w).try_write(piece); }
 
-future<void> flush_writer(std::shared_ptr<writer_core> const& core) { return start(core, writer_core::until::flushed); }
-
-future<void> close_writer(std::shared_ptr<writer_core> const& core) {
-  core->forbid_writes();
-  return start(core, writer_core::until::closed);
+future<void> flush_writer(writer_handle const& w) {
+  auto core = core_of(w);
+  core->throw_if_inherited();
+  core->hand_over_collected();
+  return start(std::move(core), writer_core::until::flushed);
 }
 
-void drop_writer(std::shared_ptr<writer_core>&& core) noexcept {
-  auto const dropped = std::move(core);
+future<void> close_writer(writer_handle const& w) {
+  auto core = core_of(w);
+  core->throw_if_inherited();
+  core->forbid_writes();
+  core->hand_over_collected();
+  return start(std::move(core), writer_core::until::closed);
+}
+
+void drop_writer(writer_handle&& w) noexcept {
+  auto const dropped = core_of(std::exchange(w, nullptr));
+  // Its locks may be taken for ever, its pieces under way for ever; and what it has collected, the parent writes.
+  if (dropped->inherited()) return dropped->keep_for_ever(dropped);
   dropped->forbid_writes();
+  dropped->hand_over_collected();
   try {
     static_cast<void>(start(dropped, writer_core::until::closed, true));
   } catch (...) {
@@ -294,8 +498,8 @@ void drop_writer(std::shared_ptr<writer_core>&& core) noexcept {
   }
 }
 
-void retry_writer(writer_core& core) { core.retry(); }
-std::uint64_t waits_of_writer(writer_core& core) noexcept { return core.waits(); }
+void retry_writer(writer_front& w) { core_of(w).retry(); }
+std::uint64_t waits_of_writer(writer_front& w) noexcept { return core_of(w).waits(); }
 void throw_no_file() { throw std::logic_error{"errand::file_writer: there is no file (it was moved away)"}; }
 
 }  // namespace errand::detail

@@ -7,13 +7,42 @@
 
 #include <errand/detail/whole_file.hpp>
 
+#include <atomic>
 #include <charconv>
 #include <concepts>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
 
 namespace errand {
 namespace detail {
 
-class writer_core;
+/// What a writer's user sees of it: the memory in which pieces are collected.
+struct writer_front {
+  char* at = nullptr;  // the next byte's place; by the user alone
+  // How far there is room. Null if the next piece is to ask first: there is no memory yet, an error, or the file is closed.
+  // Relaxed: memory changes hands under a lock, and an error that comes just now is found by the next piece.
+  std::atomic<char const*> end{nullptr};
+
+  [[nodiscard]] bool is_room_for(std::size_t size) const noexcept {
+    return reinterpret_cast<std::uintptr_t>(at) + size < reinterpret_cast<std::uintptr_t>(end.load(std::memory_order_relaxed));
+  }
+  void put(std::string_view text) noexcept {
+    std::memcpy(at, text.data(), text.size());
+    at += text.size();
+  }
+
+ protected:
+  ~writer_front() = default;
+};
+
+constexpr std::size_t worth_moving = std::size_t{256} << 10;  // of a string that is given away
 
 struct writer_start {
   std::filesystem::path path;
@@ -21,50 +50,69 @@ struct writer_start {
   durability how;
   std::source_location from;
 };
-[[nodiscard]] std::shared_ptr<writer_core> open_writer(writer_start const& start);
-void write_behind(writer_core& core, std::string_view piece);
-void write_behind(writer_core& core, std::string&& piece);
-[[nodiscard]] bool try_write_behind(writer_core& core, std::string_view piece);
-[[nodiscard]] future<void> flush_writer(std::shared_ptr<writer_core> const& core);
-[[nodiscard]] future<void> close_writer(std::shared_ptr<writer_core> const& core);
-void retry_writer(writer_core& core);
-void drop_writer(std::shared_ptr<writer_core>&& core) noexcept;
-[[nodiscard]] std::uint64_t waits_of_writer(writer_core& core) noexcept;
+using writer_handle = std::shared_ptr<writer_front>;
+[[nodiscard]] writer_handle open_writer(writer_start const& start);
+void write_behind(writer_front& w, std::string_view piece);
+void write_behind(writer_front& w, std::string&& piece);
+[[nodiscard]] bool try_write_behind(writer_front& w, std::string_view piece);
+[[nodiscard]] future<void> flush_writer(writer_handle const& w);
+[[nodiscard]] future<void> close_writer(writer_handle const& w);
+void retry_writer(writer_front& w);
+void drop_writer(writer_handle&& w) noexcept;
+[[nodiscard]] std::uint64_t waits_of_writer(writer_front& w) noexcept;
 [[noreturn]] void throw_no_file();
 
 /// What << takes: text, a character, a number.
 template <class T>
 concept printable = std::convertible_to<T const&, std::string_view> || std::is_arithmetic_v<T>;
 
+/// How long it may be, printed.
 template <printable T>
-void append_printed(std::string& to, T const& x) {
+constexpr std::size_t most_printed(T const& x) noexcept {
+  if constexpr (std::convertible_to<T const&, std::string_view>)
+    return std::string_view{x}.size();
+  else
+    return 64;
+}
+/// Prints it to where there is room for that, and answers where it ends.
+template <printable T>
+char* print_to(char* at, T const& x) noexcept {
   if constexpr (std::convertible_to<T const&, std::string_view>) {
-    to.append(std::string_view{x});
+    std::string_view const text{x};
+    std::memcpy(at, text.data(), text.size());
+    return at + text.size();
   } else if constexpr (std::same_as<T, char>) {
-    to.push_back(x);
+    *at = x;
+    return at + 1;
   } else if constexpr (std::same_as<T, bool>) {
-    to.push_back(x ? '1' : '0');  // as std::ostream does
+    *at = x ? '1' : '0';  // as std::ostream does
+    return at + 1;
   } else {
-    char digits[64];
-    to.append(digits, std::to_chars(digits, digits + sizeof digits, x).ptr);
+    return std::to_chars(at, at + 64, x).ptr;
   }
 }
 
 }  // namespace detail
 
 /// A file that is written piece by piece without waiting for the disk: `write` copies the piece and returns; what has been
-/// collected is written in the background, in the order of the calls. Any number of threads and tasks may write to the same
-/// one; each call's bytes stay together.
+/// collected, up to a quarter of a MiB and later a MiB, is written in the background, in the order of the calls. Nothing is
+/// handed over because of time alone: flush() for what others shall see.
 ///
-/// In all writers together 64 MiB (ERRAND_WRITE_BEHIND, in MiB) may be on their way; beyond that `write` waits until its own
-/// writer's are down, and that is counted (`waits()`).
+/// One thread or task at a time may use it, as a std::ofstream; any number of writers may be at work.
+///
+/// Of all writers and files together 64 MiB (ERRAND_WRITE_BEHIND, in MiB) may be under way; beyond that `write` waits until there
+/// is room or its own writer's are down, and that is counted (`waits()`).
+///
+/// A file larger than 8 MiB, and pieces of a MiB that are given away, go past the page cache where the file system allows it.
+/// Meanwhile the file may be up to 64 MiB longer than what was written, zeros, until it is flushed or closed; after a crash too.
 ///
 /// An error (no space, a limit, a broken disk) sticks: from then on write(), flush() and close() throw it, a
 /// std::filesystem::filesystem_error with path and errno. What was not written is kept; retry() lets it be tried again. An
 /// error that none of these has thrown is reported like that of a task that nobody took.
 ///
 /// A writer that is destroyed does not wait: what was given to it is still written, and a normal end of the program waits for
-/// that; _exit() and a crash do not.
+/// that; _exit() and a crash do not. In the child of a fork() a writer of the parent's is of no use: it writes nothing, and says
+/// so by std::logic_error, at the latest when it has collected enough.
 class file_writer {
  public:
   /// Writes the file anew: it is opened, and emptied, in the background. `how` is what close() promises, and for `synced`
@@ -89,21 +137,40 @@ class file_writer {
     if (core_ != nullptr) detail::drop_writer(std::move(core_));
   }
 
-  /// One piece. A string that is given away is moved in if it is large. Waits only where too much is on its way already: then
-  /// it parks a task and blocks a thread. Throws the error that sticks, std::bad_alloc (the piece is not taken), and
-  /// std::logic_error after close(). Some nanoseconds and the copy; each quarter of a MiB the hand-over, some microseconds.
-  void write(std::string_view piece) { detail::write_behind(core(), piece); }
-  void write(std::string&& piece) { detail::write_behind(core(), std::move(piece)); }
+  /// One piece. A string that is given away is moved in if it is large. Waits only where too much is under way already: then
+  /// it parks a task, blocks a thread, and is a point of cancellation. Throws the error that sticks, operation_cancelled,
+  /// std::bad_alloc, and std::logic_error after close(); then nothing of the piece was taken, if it is less than a MiB. Costs
+  /// the copy and a nanosecond; each quarter of a MiB the hand-over, some microseconds.
+  void write(std::string_view piece) {
+    auto& w = front();
+    if (w.is_room_for(piece.size()))
+      w.put(piece);
+    else
+      detail::write_behind(w, piece);
+  }
+  void write(std::string&& piece) {
+    if (piece.size() < detail::worth_moving)
+      write(std::string_view{piece});
+    else
+      detail::write_behind(front(), std::move(piece));
+  }
   void write(char const* piece) { write(std::string_view{piece}); }
   /// The same, but where it would have to wait it takes nothing and answers false.
-  [[nodiscard]] bool try_write(std::string_view piece) { return detail::try_write_behind(core(), piece); }
+  [[nodiscard]] bool try_write(std::string_view piece) { return detail::try_write_behind(front(), piece); }
 
   /// All values one after the other, as one piece: `w.print(name, ',', 42, '\n')`. Numbers as std::to_chars writes them.
   template <detail::printable... Values>
   void print(Values const&... values) {
-    std::string piece;
-    (detail::append_printed(piece, values), ...);
-    write(std::string_view{piece});
+    auto& w = front();
+    auto const most = (std::size_t{0} + ... + detail::most_printed(values));
+    if (w.is_room_for(most)) {
+      ((w.at = detail::print_to(w.at, values)), ...);
+      return;
+    }
+    std::string piece(most, '\0');
+    char* at = piece.data();
+    ((at = detail::print_to(at, values)), ...);
+    detail::write_behind(w, std::string_view{piece.data(), at});
   }
   /// The same for one value.
   template <detail::printable T>
@@ -117,30 +184,31 @@ class file_writer {
 
   /// Says when all that was written before the call is down (for `synced`: on the disk). get() throws the error that sticks.
   [[nodiscard]] future<void> flushed() {
-    static_cast<void>(core());
+    static_cast<void>(front());
     return detail::flush_writer(core_);
   }
   /// Waits for that: parks a task, blocks a thread.
   void flush() { flushed().get(); }
   /// The same, then closes the file, and does what `how` promises. From then on there is nothing more to write.
   [[nodiscard]] future<void> closed() {
-    static_cast<void>(core());
+    static_cast<void>(front());
     return detail::close_writer(core_);
   }
   void close() { closed().get(); }
 
-  /// Forgets the error that sticks, and tries again to write what was kept.
-  void retry() { detail::retry_writer(core()); }
+  /// Forgets the error that sticks, and tries again to write what was kept. A sync that failed stays failed.
+  void retry() { detail::retry_writer(front()); }
   /// How often a write had to wait so far.
-  [[nodiscard]] std::uint64_t waits() const { return detail::waits_of_writer(core()); }
+  [[nodiscard]] std::uint64_t waits() const { return detail::waits_of_writer(front()); }
 
  private:
-  explicit file_writer(std::shared_ptr<detail::writer_core> core) noexcept : core_{std::move(core)} {}
-  [[nodiscard]] detail::writer_core& core() const {
-    if (core_ == nullptr) detail::throw_no_file();
+  explicit file_writer(detail::writer_handle w) noexcept : core_{std::move(w)} {}
+  [[nodiscard]] detail::writer_front& front() const {
+    if (core_ == nullptr) [[unlikely]]
+      detail::throw_no_file();
     return *core_;
   }
-  std::shared_ptr<detail::writer_core> core_;
+  detail::writer_handle core_;
 };
 
 }  // namespace errand
