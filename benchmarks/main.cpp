@@ -7,13 +7,19 @@
 #include "own_process.hpp"
 #include "report.hpp"
 
+#include "bench/failure.hpp"
+#include "bench/interrupt.hpp"
+#include "bench/scratch_directory.hpp"
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <memory>
 
 #include <unistd.h>
 
@@ -30,6 +36,7 @@ struct options {
   std::string json{};  // a file for the JSON of the same run
   std::vector<std::string> filter{};
   std::vector<std::string> repeat{};  // row and subject: a repetition for the process that started us
+  std::string directory{};            // of which a new one inside is for the files
   bool list = false;
 };
 
@@ -48,11 +55,28 @@ void list_rows(options const& o) {
 }
 
 // One line on a terminal, nothing in a pipe.
-void show_progress(std::string const& text) {
+void show_line(std::string const& text) {
   if (::isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r\033[K{}", text);
 }
+void show_progress(std::string const& text) {
+  bench::check_interrupt();
+  show_line(text);
+}
 
-int measure_rows(options const& o) {
+bool has_files(row const& r) { return r.name.starts_with("file-"); }
+
+// A directory for the rows of files, if one of them is chosen. At most there are the text, a quarter of it again and a file
+// that is written; or half a GiB in smaller ones.
+std::unique_ptr<bench::scratch_directory> directory_for_files(options const& o) {
+  std::unique_ptr<bench::scratch_directory> made;
+  auto const& rows = all_rows();
+  if (std::none_of(rows.begin(), rows.end(), [&](row const& r) { return chosen(o, r) && has_files(r); })) return made;
+  made = std::make_unique<bench::scratch_directory>(o.directory);
+  made->require_space(o.how.quick ? o.how.file_bytes / 16 : o.how.file_bytes / 4 * 9 + (std::uint64_t{1} << 29));
+  return made;
+}
+
+int measure_rows(options o) {
   std::ofstream json;
   if (!o.json.empty()) {
     json.open(o.json);  // before minutes of measuring
@@ -61,10 +85,15 @@ int measure_rows(options const& o) {
       return status_wrong;
     }
   }
+  auto const directory = directory_for_files(o);
+  if (directory) {
+    o.how.scratch = directory->path();
+    bench::catch_interrupts();
+  }
   run r{.how = o.how, .repetitions = o.runs};
   for (auto const& row : all_rows())
     if (chosen(o, row)) r.rows.push_back({&row, measure(row.name, o.how, o.runs, &show_progress)});
-  show_progress("");
+  show_line("");
   if (r.rows.empty()) {
     fmt::print(stderr, "errand-microbench: no row's name has that in it; --list shows them\n");
     return status_wrong;
@@ -96,6 +125,13 @@ int main(int argc, char** argv) {
   app.add_option("--json", o.json, "a file to write the JSON of the same run to");
   app.add_flag("-l,--list", o.list, "show the rows and who competes in them");
   app.add_flag("-q,--quick", o.how.quick, "a fiftieth of the work: to see that all works");
+  app.add_option("-s,--size", o.how.file_bytes, "of a large file in the rows file-*: 2G, 500M")
+      ->default_str("2G")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(std::uint64_t{64} << 20, std::uint64_t{1} << 40));
+  app.add_option("--directory", o.directory, "where their files are, in a new directory that is removed; else TMPDIR or /tmp")
+      ->check(CLI::ExistingDirectory);
+  app.add_option("--scratch", o.how.scratch)->group("");
   app.add_option("--repeat", o.repeat)->expected(2)->group("");
   app.add_option("--times", o.how.exactly)->group("");  // instructions.sh, with --repeat
   try {
@@ -108,5 +144,11 @@ int main(int argc, char** argv) {
     list_rows(o);
     return 0;
   }
-  return measure_rows(o);
+  try {
+    return measure_rows(o);
+  } catch (bench::failure const& e) {
+    show_line("");
+    fmt::print(stderr, "errand-microbench: {}\n", e.what());
+    return status_wrong;
+  }
 }

@@ -60,6 +60,9 @@ sample repeat_in_own_process(subject const& who, settings const& how) {
   int status = 0;
   std::vector<std::string> arguments{"errand-microbench",        "--repeat", who.row, who.name, "--workers",
                                      std::to_string(how.workers)};
+  if (!how.scratch.empty()) {
+    arguments.insert(arguments.end(), {"--scratch", how.scratch, "--size", std::to_string(how.file_bytes)});
+  }
   if (how.quick) arguments.emplace_back("--quick");
   std::istringstream lines{output_of(std::move(arguments), status)};
   std::string line;

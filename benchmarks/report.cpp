@@ -66,12 +66,20 @@ verdict judge(row_result const& in, target const& t) {
     names += (names.empty() ? "" : ", ") + name;
     if (auto const* const m = in.find(name); m != nullptr) prefer_cheaper(reference, *m);
   }
-  v.wanted = t.against.empty()       ? number(t.limit) + " " + in.what->unit
+  v.wanted = !t.of.empty()           ? number(t.limit) + " " + t.of
+             : t.against.empty()     ? number(t.limit) + " " + in.what->unit
              : t.against.size() == 1 ? number(t.limit) + " x " + names
                                      : number(t.limit) + " x the least of " + names;
   auto const* const ours = in.find(t.ours);
   if (ours == nullptr || ours->costs.empty()) return v;
-  v.got = t.against.empty() ? median(ours->costs) : ratio_of(*ours, reference);
+  if (!t.of.empty()) {
+    auto const same = [&](fact const& f) { return f.name == t.of; };
+    auto const found = std::find_if(ours->facts.begin(), ours->facts.end(), same);
+    if (found == ours->facts.end()) return v;
+    v.got = found->value;
+  } else {
+    v.got = t.against.empty() ? median(ours->costs) : ratio_of(*ours, reference);
+  }
   if (!t.against.empty() && v.got == 0) return v;  // no ratio: not measured, and not met
   v.came_out = v.got <= t.limit ? verdict::result::met : verdict::result::missed;
   return v;

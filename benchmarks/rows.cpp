@@ -8,6 +8,33 @@ namespace {
 constexpr auto gate = target::kind::gate;
 constexpr auto aim = target::kind::aim;
 
+std::vector<std::string> const raw_direct{"raw O_DIRECT by liburing", "raw O_DIRECT by threads"};
+
+// The gates and aims of a large file that is written or read.
+std::vector<target> written_well(std::vector<char const*> const& forms) {
+  std::vector<target> all;
+  for (auto const* const form : forms) {
+    all.push_back({gate, form, 1 / 0.85, raw_direct});
+    all.push_back({gate, form, 1.0 / 3, {"std::ofstream"}});
+    all.push_back({gate, form, 0.2, {}, "CPU s/GiB"});
+    all.push_back({aim, form, 1 / 0.9, raw_direct});
+    all.push_back({aim, form, 0.2, {"std::ofstream"}});
+  }
+  all.push_back({gate, "pieces, ERRAND_IO=threads", 1 / 0.85, {"pieces of 1 MiB"}});
+  return all;
+}
+std::vector<target> read_well(std::vector<char const*> const& ways) {
+  std::vector<target> all;
+  for (auto const* const way : ways) {
+    all.push_back({gate, way, 1.2, raw_direct});
+    all.push_back({gate, way, 48, {}, "MiB resident"});
+    all.push_back({aim, way, 1.1, raw_direct});
+    all.push_back({aim, way, 32, {}, "MiB resident"});
+  }
+  all.push_back({gate, "lines: count, ERRAND_IO=threads", 1 / 0.85, {"lines: count"}});
+  return all;
+}
+
 }  // namespace
 
 std::vector<row> const& all_rows() {
@@ -148,6 +175,65 @@ std::vector<row> const& all_rows() {
        .unit = "ns per element",
        .cheat = "a fan-out that did not fan out: threads, % elsewhere",
        .targets = {}},
+      {.name = "file-write",
+       .title = "a large new file, 1 MiB at a time or line by line, from the first byte to close()",
+       .unit = "s per GiB",
+       .cheat = "bytes that are not written: all are read back past the page cache; CPU is the whole process's, less what it "
+                "takes to produce the same for nobody; ofstream leaves the disk's work for later",
+       .targets = written_well({"pieces of 1 MiB", "strings of 1 MiB, moved", "lines of 60 bytes"})},
+      {.name = "file-read-cold",
+       .title = "a large text that is not in memory, line by line",
+       .unit = "s per GiB",
+       .cheat = "a file that is in memory: % cached before; lines left out: their number and sum are checked",
+       .targets = read_well({"lines: count", "lines: split", "lines: parse", "for_each_line: count", "for_each_line: split",
+                             "for_each_line: parse", "reduce_lines: count", "reduce_lines: split", "reduce_lines: parse"})},
+      {.name = "file-read-warm",
+       .title = "a quarter of it that is in memory, lines parsed",
+       .unit = "s per GiB",
+       .cheat = "a file that is not in memory: % cached after; lines left out: their number and sum are checked",
+       .targets = {{gate, "reduce_lines: parse, two workers", 1 / 1.8, {"reduce_lines: parse, one worker"}},
+                   {aim, "reduce_lines: parse, two workers", 1 / 1.9, {"reduce_lines: parse, one worker"}}}},
+      {.name = "file-behind",
+       .title = "a loop that computes and hands over 4 MiB every 10 ms: how much slower than without the writing",
+       .unit = "% slower",
+       .cheat = "bytes that are not written: all are read back; the same steps are counted with and without; nothing written "
+                "is what the machine does by itself",
+       .targets = {{gate, "write_file, a file each", 4}, {gate, "file_writer", 4}, {aim, "file_writer", 3}}},
+      {.name = "file-behind-busy",
+       .title = "the same while all other processors compute too",
+       .unit = "% slower",
+       .cheat = "as above",
+       .targets = {{gate, "write_file, a file each", 4}, {gate, "file_writer", 4}}},
+      {.name = "file-hand-off",
+       .title = "a string of 4 MiB is given away, nothing else being under way: median",
+       .unit = "us",
+       .cheat = "bytes that are not written: all are read back",
+       .targets = {{gate, "write_file", 40},
+                   {gate, "write_file", 40, {}, "worst us"},
+                   {gate, "file_writer", 40},
+                   {gate, "file_writer", 40, {}, "worst us"},
+                   {aim, "write_file", 30},
+                   {aim, "file_writer", 30}}},
+      {.name = "file-lines-1",
+       .title = "five files, 4 000 000 lines of 5 bytes in all, line by line, on one thread",
+       .unit = "ms",
+       .cheat = "lines that are not written: every byte is read back; work left to others: CPU",
+       .targets = {{gate, "file_writer", 1.25, {"bare buffer of 64 KiB"}}, {aim, "file_writer", 1.2, {"bare buffer of 64 KiB"}}}},
+      {.name = "file-lines-2",
+       .title = "the same on two",
+       .unit = "ms",
+       .cheat = "as above",
+       .targets = {{gate, "file_writer", 1.25, {"bare buffer of 64 KiB"}}, {aim, "file_writer", 1.2, {"bare buffer of 64 KiB"}}}},
+      {.name = "file-small-write",
+       .title = "1000 new files of 4 KiB, all started, then all waited for",
+       .unit = "us per file",
+       .cheat = "files that are not written: all are read back",
+       .targets = {{gate, "write_file", 1.4, {"open, write, close"}}, {aim, "write_file", 1.3, {"open, write, close"}}}},
+      {.name = "file-small-read",
+       .title = "the same files read",
+       .unit = "us per file",
+       .cheat = "contents that are not theirs: all are compared",
+       .targets = {{gate, "read_file", 1.4, {"open, read, close"}}, {aim, "read_file", 1.3, {"open, read, close"}}}},
   };
   return rows;
 }

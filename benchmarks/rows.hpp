@@ -9,7 +9,7 @@
 
 namespace microbench {
 
-// What the cost of one of ours shall not exceed.
+// What the cost of one of ours, or a fact that is counted beside it, shall not exceed.
 struct target {
   enum class kind { gate, aim };  // a gate must be met; an aim is pursued and reported
   kind what;
@@ -17,6 +17,7 @@ struct target {
   double limit;
   // The limit is a multiple of the cheapest of these; of 1, in the row's unit, where there are none.
   std::vector<std::string> against = {};
+  std::string of = {};  // the fact that is meant, by its name; the cost if empty
 };
 
 struct row {
