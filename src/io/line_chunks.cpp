@@ -394,7 +394,8 @@ line_chunks::got line_chunks::read_stored(line_chunk& c) {
     }
     c.buffer = stream_->take_buffer();
     c.end = after;
-    c.begin = std::copy_backward(line_.begin(), line_.end(), reinterpret_cast<char*>(c.buffer.get()) + (first - reinterpret_cast<char const*>(bytes.data())));
+    auto const place = stream_reader::front + static_cast<std::size_t>(first - reinterpret_cast<char const*>(bytes.data()));
+    c.begin = std::copy_backward(line_.begin(), line_.end(), reinterpret_cast<char*>(c.buffer.get()) + place);
     begin_line({after, last});
     return got::lines;
   }
@@ -406,7 +407,7 @@ void line_chunks::begin_line(std::string_view rest) {
 }
 
 void line_chunks::add_to_line(std::string_view bytes) {
-  if (grown_.data() == nullptr && line_.size() + bytes.size() <= io_buffer_front) {
+  if (grown_.data() == nullptr && line_.size() + bytes.size() <= stream_reader::front) {
     line_.append(bytes);
     return;
   }

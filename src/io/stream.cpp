@@ -356,11 +356,11 @@ void stream_reader::read_ahead() {
     if (s.buffer == nullptr) s.buffer = take_io_buffer();
     s.fd = direct_file_.fd();
     s.way = transfer_piece::direction::read;
-    s.data = s.buffer.get();
-    s.size = io_buffer_size;
+    s.data = s.buffer.get() + front;
+    s.size = piece;
     s.offset = ahead_;
     s.ended = false;
-    ahead_ += io_buffer_size;
+    ahead_ += piece;
     ++used_;
     ++direct_pieces_;
     transfer_->submit(s);
@@ -391,9 +391,9 @@ void stream_reader::request_ahead() noexcept {
 bool stream_reader::resident(std::uint64_t from, std::uint64_t to) const noexcept {
   for (unsigned i = 0; i != 4; ++i) {
     std::byte byte{};
-    transfer_piece piece{.fd = fd_, .flags = RWF_NOWAIT, .data = &byte, .size = 1};
-    piece.offset = from + (to - from) * i / 4;
-    if (carry_out(piece) == -EAGAIN) return false;
+    transfer_piece call{.fd = fd_, .flags = RWF_NOWAIT, .data = &byte, .size = 1};
+    call.offset = from + (to - from) * i / 4;
+    if (carry_out(call) == -EAGAIN) return false;
   }
   return true;
 }
@@ -410,21 +410,21 @@ std::span<std::byte const> stream_reader::next_direct() {
     return {};
   }
   std::swap(given_out_, s.buffer);
-  auto const wanted = static_cast<std::size_t>(std::min<std::uint64_t>(io_buffer_size, settings_.end - at_));
+  auto const wanted = static_cast<std::size_t>(std::min<std::uint64_t>(piece, settings_.end - at_));
   auto filled = std::min(static_cast<std::size_t>(s.result), wanted);
-  if (filled < wanted) filled = fill_up(given_out_.get(), filled, wanted);
+  if (filled < wanted) filled = fill_up(given_out_.get() + front, filled, wanted);
   at_ += filled;
   // Short: here the file ends, or did a moment ago. What was read beyond, because it is longer again, is no continuation.
-  if (filled < io_buffer_size) {
+  if (filled < piece) {
     ended_ = true;
     drop_what_is_ahead();
   }
-  return {given_out_.get(), filled};
+  return {given_out_.get() + front, filled};
 }
 
 std::span<std::byte const> stream_reader::next_plain() {
   if (given_out_ == nullptr) given_out_ = take_io_buffer();
-  return {given_out_.get(), read_plainly(given_out_.get(), io_buffer_size)};
+  return {given_out_.get() + front, read_plainly(given_out_.get() + front, piece)};
 }
 
 std::size_t stream_reader::read_plainly(std::byte* to, std::size_t size) noexcept {
@@ -442,7 +442,7 @@ std::size_t stream_reader::read(std::byte* to, std::size_t size) {
   while (uncopied_.empty()) {
     if (error_ != 0 || ended_) return 0;
     read_ahead();
-    if (used_ == 0) return read_plainly(to, std::min(size, io_buffer_size));
+    if (used_ == 0) return read_plainly(to, std::min(size, piece));
     uncopied_ = next_direct();
     if (!uncopied_.empty() && !ended_ && error_ == 0) read_ahead();
   }
@@ -454,9 +454,9 @@ std::size_t stream_reader::read(std::byte* to, std::size_t size) {
 
 std::size_t stream_reader::fill_up(std::byte* buffer, std::size_t filled, std::size_t size) noexcept {
   while (filled != size) {
-    transfer_piece piece{.fd = fd_, .data = buffer + filled, .size = size - filled};
-    piece.offset = seekable_ ? at_ + filled : UINT64_MAX;
-    auto const n = carry_out(piece);
+    transfer_piece call{.fd = fd_, .data = buffer + filled, .size = size - filled};
+    call.offset = seekable_ ? at_ + filled : UINT64_MAX;
+    auto const n = carry_out(call);
     if (n < 0) error_ = static_cast<int>(-n);
     if (n <= 0) break;
     filled += static_cast<std::size_t>(n);

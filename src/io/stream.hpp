@@ -143,16 +143,20 @@ class stream_reader {
     std::uint64_t direct_from = direct_from_here;   // bytes to read
     std::optional<transfer::kind> kind = {};        // none: as transfer::make() chooses
   };
+  /// What is read at a time; and before it, room in the buffer for what shall stand in front.
+  static constexpr std::size_t front = std::size_t{64} << 10;
+  static constexpr std::size_t piece = io_buffer_size - front;
+
   stream_reader(int fd, settings const& s) noexcept;
   /// Waits for what is under way.
   ~stream_reader() = default;
   stream_reader(stream_reader const&) = delete;
   stream_reader& operator=(stream_reader const&) = delete;
 
-  /// The next bytes, at most io_buffer_size; they stay until the next call. None: the end, or an error. Throws std::bad_alloc,
+  /// The next bytes, at most a piece; they stay until the next call. None: the end, or an error. Throws std::bad_alloc,
   /// and what transfer::make() throws.
   [[nodiscard]] std::span<std::byte const> next();
-  /// The buffer that they lie in, from its beginning. The caller's now; for others there will be another one.
+  /// The buffer that they lie in, behind the front. The caller's now; for others there will be another one.
   [[nodiscard]] io_buffer take_buffer() noexcept { return std::move(given_out_); }
   /// Instead of next(), always: copies the next bytes to where the caller wants them, without a buffer between if they are in
   /// the page cache. 0: the end, or an error. Throws as next() does.
