@@ -250,29 +250,52 @@ TEST_P(streams, a_hole_is_zeros) {
 }
 
 TEST_P(streams, a_file_may_shrink_and_grow_while_it_is_read) {
+  constexpr auto piece = stream_reader::piece;
   auto const text = pattern(20 * mib, 1);
-  for (std::size_t const left : {std::size_t{0}, mib, 6 * mib, 6 * mib + 100, 11 * mib}) {
+  for (std::size_t const left : {std::size_t{0}, piece, 6 * mib, 6 * mib + 100, 11 * mib}) {
     temporary_file file;
     ASSERT_EQ(::pwrite(file.fd(), text.data(), 16 * mib, 0), static_cast<ssize_t>(16 * mib));
     forget_cached(file.fd());
     stream_reader in{file.fd(), {.kind = GetParam()}};
     auto const first = in.next();
-    ASSERT_EQ(first.size(), mib);
+    ASSERT_EQ(first.size(), piece);
     ASSERT_EQ(::ftruncate(file.fd(), static_cast<off_t>(left)), 0);
     auto const rest = read_all(in);
     EXPECT_EQ(in.error(), 0);
-    EXPECT_GE(rest.size() + mib, left);
-    EXPECT_LE(rest.size(), 15 * mib);
-    EXPECT_TRUE(rest.substr(0, left > mib ? left - mib : 0) == text.substr(mib, left > mib ? left - mib : 0)) << left;
+    EXPECT_GE(rest.size() + piece, left);
+    EXPECT_LE(rest.size(), 16 * mib - piece);
+    auto const certain = left > piece ? left - piece : 0;
+    EXPECT_TRUE(rest.substr(0, certain) == text.substr(piece, certain)) << left;
   }
   temporary_file file;
   ASSERT_EQ(::pwrite(file.fd(), text.data(), 10 * mib + 9, 0), static_cast<ssize_t>(10 * mib + 9));
   forget_cached(file.fd());
   stream_reader in{file.fd(), {.kind = GetParam()}};
   auto const first = in.next();
-  ASSERT_EQ(first.size(), mib);
+  ASSERT_EQ(first.size(), piece);
   ASSERT_EQ(::pwrite(file.fd(), text.data() + 10 * mib + 9, 10 * mib - 9, 10 * mib + 9), static_cast<ssize_t>(10 * mib - 9));
-  EXPECT_TRUE(read_all(in) == text.substr(mib));
+  EXPECT_TRUE(read_all(in) == text.substr(piece));
+}
+
+// What read() copies is the same, whatever the size that is asked for.
+TEST_P(streams, bytes_are_read_to_where_they_are_wanted) {
+  auto const text = pattern(20 * mib + 77, 3);
+  temporary_file file;
+  ASSERT_EQ(::pwrite(file.fd(), text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+  for (bool const cached : {true, false})
+    for (std::size_t const size : {std::size_t{1000}, std::size_t{256} << 10, mib + 1, 30 * mib}) {
+      if (!cached) forget_cached(file.fd());
+      stream_reader in{file.fd(), {.kind = GetParam()}};
+      std::string got(text.size() + size, '\0');
+      std::size_t filled = 0;
+      while (auto const n = in.read(reinterpret_cast<std::byte*>(got.data()) + filled, size)) {
+        ASSERT_LE(n, size);
+        filled += n;
+      }
+      EXPECT_EQ(in.error(), 0);
+      got.resize(filled);
+      EXPECT_TRUE(got == text) << size << cached;
+    }
 }
 
 TEST_P(streams, files_without_a_size_and_things_that_are_none_are_read_or_refused) {

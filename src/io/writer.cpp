@@ -100,15 +100,16 @@ class part_queue {
 
 class writer_core final : public writer_front, public std::enable_shared_from_this<writer_core> {
  public:
-  explicit writer_core(writer_start const& s)
-      : from_{s.from}, born_in_{process_generation}, target_{"errand::file_writer", s.path, s.kind, s.how} {}
+  explicit writer_core(writer_start const& s);
+  ~writer_core();
   writer_core(writer_core const&) = delete;
   writer_core& operator=(writer_core const&) = delete;
 
   [[nodiscard]] std::source_location from() const noexcept { return from_; }
   [[nodiscard]] bool inherited() const noexcept { return born_in_ != process_generation; }
-  /// Where it is found, but not used.
-  void keep_for_ever(std::shared_ptr<writer_core> self) noexcept;
+  /// Its locks may be taken for ever, its pieces under way for ever; and what it has collected, the parent writes.
+  void keep_for_ever(std::shared_ptr<writer_core> self) noexcept { itself_ = std::move(self); }
+  static void in_child() noexcept;
   void throw_if_inherited() const {
     if (inherited())
       throw std::logic_error{"errand::file_writer: in the child of a fork, the parent process's was used"};
@@ -401,10 +402,19 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   std::size_t waits_for_ = 0;   // room for so many
   frame_record* waiter_ = nullptr;
 
-  // Of the parent process, in the child of a fork.
-  std::shared_ptr<writer_core> itself_;
-  writer_core* next_inherited_ = nullptr;
+  std::shared_ptr<writer_core> itself_;  // of the parent process, in the child of a fork: kept where leak checkers look
+
+  // Of all that there are, so that those of the parent process take nothing in the child of a fork.
+  static small_lock all_guard;
+  static writer_core* all;
+  writer_core* next_ = nullptr;
+  writer_core* previous_ = nullptr;
 };
+
+constinit small_lock writer_core::all_guard;
+constinit writer_core* writer_core::all = nullptr;  // under it, with the links
+
+[[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept { writer_core::in_child(); }};
 
 namespace {
 
@@ -440,10 +450,25 @@ bool writer_core::start_drain() noexcept {
   return false;
 }
 
-void writer_core::keep_for_ever(std::shared_ptr<writer_core> self) noexcept {
-  static constinit std::atomic<writer_core*> first{nullptr};
-  itself_ = std::move(self);
-  next_inherited_ = first.exchange(this, std::memory_order_relaxed);
+writer_core::writer_core(writer_start const& s)
+    : from_{s.from}, born_in_{process_generation}, target_{"errand::file_writer", s.path, s.kind, s.how} {
+  std::lock_guard const held{all_guard};
+  next_ = all;
+  if (next_ != nullptr) next_->previous_ = this;
+  all = this;
+}
+
+writer_core::~writer_core() {
+  std::lock_guard const held{all_guard};
+  if (next_ != nullptr) next_->previous_ = previous_;
+  (previous_ != nullptr ? previous_->next_ : all) = next_;
+}
+
+void writer_core::in_child() noexcept {
+  // A thread that the child does not have may have been about to change the list: then one is missed, and says so a little
+  // later, when it has collected enough.
+  (void)all_guard.break_open();
+  for (writer_core* w = all; w != nullptr; w = w->next_) w->end.store(nullptr, std::memory_order_relaxed);
 }
 
 bool writer_core::start_drain_here() noexcept {
@@ -483,7 +508,6 @@ future<void> close_writer(writer_handle const& w) {
 
 void drop_writer(writer_handle&& w) noexcept {
   auto const dropped = core_of(std::exchange(w, nullptr));
-  // Its locks may be taken for ever, its pieces under way for ever; and what it has collected, the parent writes.
   if (dropped->inherited()) return dropped->keep_for_ever(dropped);
   dropped->forbid_writes();
   dropped->hand_over_collected();

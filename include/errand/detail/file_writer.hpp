@@ -111,8 +111,7 @@ char* print_to(char* at, T const& x) noexcept {
 /// error that none of these has thrown is reported like that of a task that nobody took.
 ///
 /// A writer that is destroyed does not wait: what was given to it is still written, and a normal end of the program waits for
-/// that; _exit() and a crash do not. In the child of a fork() a writer of the parent's is of no use: it writes nothing, and says
-/// so by std::logic_error, at the latest when it has collected enough.
+/// that; _exit() and a crash do not. In the child of a fork() a writer of the parent's takes nothing: std::logic_error.
 class file_writer {
  public:
   /// Writes the file anew: it is opened, and emptied, in the background. `how` is what close() promises, and for `synced`
