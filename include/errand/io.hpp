@@ -30,7 +30,7 @@ namespace errand {
 ///
 /// The future says that they are down, as far as `how` promises. Dropping it does not wait and does not stop: the file is
 /// written all the same, an error is reported as every error that nobody took, and a normal end of the program waits for all
-/// writes (up to its limit, ERRAND_EXIT_DEADLINE); _exit() and a crash do not. Nor does a stop of the task that called, or of
+/// writes (as long as they get on: ERRAND_EXIT_DEADLINE); _exit() and a crash do not. Nor does a stop of the task that called, or of
 /// what the future went into (then(), when_all(), …), undo it. Only request_stop() on this very future keeps a write from
 /// being made, if it has not begun; get() then throws operation_cancelled.
 ///

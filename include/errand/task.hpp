@@ -416,8 +416,9 @@ void sleep_until(std::chrono::time_point<Clock, Duration> const& at) {
 // ---- the end of the program ------------------------------------------------------------------------------------------
 
 /// For `return errand::finish();` in main: waits until all detached tasks, and all writes of files, have ended, at most
-/// ERRAND_EXIT_DEADLINE seconds (10), and says on stderr what was left. Returns 0, or 1 if a task was left or an error was never taken. The same wait
-/// happens at the program's normal end anyway; finish() turns it into an exit status. Not to be called from a task.
+/// ERRAND_EXIT_DEADLINE seconds (10; anew while files are written), and says on stderr what was left. Returns 0, or 1 if a
+/// task was left or an error was never taken. The same wait happens at the program's normal end anyway; finish() turns it into
+/// an exit status. Not to be called from a task.
 [[nodiscard]] int finish();
 
 // ---- what was declared before places were known ------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "io/stream.hpp"
 
+#include "sched/exit.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -160,6 +162,7 @@ void stream_writer::send_direct() {
 
 void stream_writer::reap() noexcept {
   auto& s = static_cast<slot&>(transfer_->wait());
+  is_getting_on();
   if (s.result == -EINVAL) {  // asked in vain: the file system has said yes to the descriptor
     may_be_direct_ = direct_ = false;
     plain_flags_ = dont_cache;
@@ -227,6 +230,7 @@ std::size_t stream_writer::plain_write(std::byte const* data, std::size_t size, 
       break;
     }
     done += static_cast<std::size_t>(n);
+    is_getting_on();
   }
   return done;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "io/target.hpp"
 
+#include "sched/exit.hpp"
+
 #include <fcntl.h>
 #include <unistd.h>
 #include <algorithm>
@@ -80,11 +82,12 @@ void write_target::write(std::string_view& left) {
   if (!stream_ && stored_ && left.size() >= large) begin_stream(left.size());
   if (stream_) return take(stream_->write(reinterpret_cast<std::byte const*>(left.data()), left.size()), left);
   while (!left.empty()) {
-    auto const written = retried([&] { return ::write(file_.get(), left.data(), std::min(left.size(), most_at_once)); });
+    auto const written = retried([&] { return ::write(file_.get(), left.data(), std::min(left.size(), large)); });
     if (written < 0) name_.fail("write", errno);
     if (written == 0) name_.fail("write", EIO);  // else this would go on for ever
     left.remove_prefix(static_cast<std::size_t>(written));
     written_ += static_cast<std::uint64_t>(written);
+    is_getting_on();
   }
 }
 

@@ -45,9 +45,8 @@ class write_target {
   // A file that is made beside another one, to take its place: gone again unless it does.
   class stand_in;
 
-  // What one call of write() takes at most is a little less than 2 GiB.
-  static constexpr std::size_t most_at_once = std::size_t{1} << 30;
-  // Given at once; less is better off in the page cache.
+  // Of what is given at once; less is better off in the page cache. And what is written at a time where there is no stream: so
+  // that is seen to get on.
   static constexpr std::size_t large = std::size_t{1} << 20;
 
   [[nodiscard]] std::string behind_links() const;

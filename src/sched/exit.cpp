@@ -39,11 +39,21 @@ double limit_in_seconds() {
 constinit std::atomic<bool> gave_up{false};
 [[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept { gave_up.store(false, std::memory_order_relaxed); }};
 
+// Counts; whoever waits looks whether it has changed.
+constinit std::atomic<std::uint32_t> steps{0};
+
 // True if nothing was left.
 bool drain(record const* self) {
-  double const seconds = limit_in_seconds();
-  auto const left = wait_for_detached(deadline_of(std::chrono::duration<double>{seconds}), self);
-  if (left.empty()) return true;
+  double const limit = limit_in_seconds();
+  double seconds = 0;
+  std::vector<std::string> left;
+  std::uint32_t before = 0;
+  for (bool got_on = true; got_on; got_on = limit != 0 && steps.load(std::memory_order_relaxed) != before) {
+    before = steps.load(std::memory_order_relaxed);
+    seconds += limit;
+    left = wait_for_detached(deadline_of(std::chrono::duration<double>{limit}), self);
+    if (left.empty()) return true;
+  }
   std::string line = std::to_string(left.size()) + (left.size() == 1 ? " detached task has" : " detached tasks have") +
                      " not ended " + std::to_string(seconds).substr(0, std::to_string(seconds).find('.') + 2) +
                      " s after the program did (ERRAND_EXIT_DEADLINE), and " + (left.size() == 1 ? "is" : "are") + " abandoned:";
@@ -79,6 +89,7 @@ void register_once(std::atomic<bool>& registered) noexcept {
 
 void drain_at_exit() noexcept { register_once(registered_by_pool); }
 void drain_at_exit_again() noexcept { register_once(registered_by_detach); }
+void is_getting_on() noexcept { steps.fetch_add(1, std::memory_order_relaxed); }
 
 void detach(record& r) {
   if (r.inherited()) return;

@@ -12,5 +12,7 @@ namespace errand::detail {
 void drain_at_exit() noexcept;
 /// That once more, as detach() asks for it: by what begins a task that is kept.
 void drain_at_exit_again() noexcept;
+/// Something of what the end of the program waits for gets on, as a large file that is written: it waits its time anew.
+void is_getting_on() noexcept;
 
 }  // namespace errand::detail

@@ -4,7 +4,11 @@
 #include <gtest/gtest.h>
 #include <errand/errand.hpp>
 
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+#include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -141,6 +145,58 @@ TEST_F(file_writer_test, what_is_given_to_one_that_is_dropped_is_written) {
   { errand::file_writer{at("a")}.write("all of it"); }
   EXPECT_EQ(errand::finish(), 0);
   EXPECT_EQ(text_in(at("a")), "all of it");
+}
+
+// The limit is for what does not get on. (The reader's pauses are what is tested, and far from it.)
+TEST_F(file_writer_test, the_end_of_the_program_waits_as_long_as_a_write_gets_on) {
+  constexpr std::size_t mib = std::size_t{1} << 20;
+  auto const pipe = at("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  pid_t const child = ::fork();
+  if (child == 0) {
+    setenv("ERRAND_EXIT_DEADLINE", "1", 1);
+    errand::file_writer{pipe}.write(std::string(5 * mib, 'x'));
+    ::_exit(errand::finish());
+  }
+  std::ifstream in{pipe, std::ios::binary};
+  std::string got(6 * mib, '\0');
+  std::size_t filled = 0;
+  while (in.read(got.data() + filled, mib) || in.gcount() != 0) {
+    filled += static_cast<std::size_t>(in.gcount());
+    ASSERT_LE(filled, 5 * mib);
+    std::this_thread::sleep_for(std::chrono::milliseconds{300});
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_EQ(filled, 5 * mib);
+}
+
+TEST_F(file_writer_test, in_the_child_of_a_fork_the_parents_takes_nothing) {
+  errand::file_writer w{at("a")};
+  w << "the parent's, ";
+  pid_t const child = ::fork();
+  if (child == 0) {
+    int refused = 0;
+    for (auto const& call : {+[](errand::file_writer& f) { f << "x"; }, +[](errand::file_writer& f) { f.flush(); },
+                             +[](errand::file_writer& f) { f.close(); }, +[](errand::file_writer& f) { f.retry(); }}) {
+      try {
+        call(w);
+      } catch (std::logic_error const&) {
+        ++refused;
+      }
+    }
+    { auto const dropped = std::move(w); }
+    errand::write_file(at("childs"), "own").get();
+    ::_exit(refused == 4 && errand::finish() == 0 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  w << "all of it";
+  w.close();
+  EXPECT_EQ(text_in(at("a")), "the parent's, all of it");
+  EXPECT_EQ(text_in(at("childs")), "own");
 }
 
 TEST_F(file_writer_test, an_error_sticks_until_it_is_tried_again) {
