@@ -397,7 +397,8 @@ class file_core::driver {
     if (appending_.empty()) return append_may_come();
     append_.fd = core_.fd();
     append_.way = transfer_piece::direction::write;
-    append_.flags = RWF_APPEND;
+    // A device has no end, and may refuse the flag; a file that is opened to append needs none.
+    append_.flags = core_.stored_ && core_.how_ != open_mode::append ? RWF_APPEND : 0;
     file_request const& first = *appending_.first();
     if (parts_ <= most_parts) {
       unsigned count = 0;
