@@ -39,6 +39,10 @@ class request_record final : public result_record<typename Operation::result>, p
         Operation{static_cast<record&>(*this), std::move(use), std::forward<From>(with)...} {}
   using Operation::start;
 
+  void keep_result() noexcept override {
+    this->set_value_from([this]() -> result { return Operation::take(); });
+  }
+
  private:
   static bool act(record* base, record_verb verb) noexcept {
     auto* const self = static_cast<request_record*>(base);
@@ -48,9 +52,6 @@ class request_record final : public result_record<typename Operation::result>, p
       deallocate_record(self, sizeof(request_record));
     }
     return true;  // it runs elsewhere
-  }
-  void keep_result() noexcept override {
-    this->set_value_from([this]() -> result { return Operation::take(); });
   }
   void let_go_of_memory() noexcept override { Operation::let_go(); }
 };

@@ -99,12 +99,7 @@ bool file_request::stop_requested() const noexcept {
   return stop_asked_;
 }
 
-void file_request::end_well() noexcept {
-  keep_result();
-  finish();
-}
-
-void file_request::end_badly() noexcept {
+void file_request::keep_failure() noexcept {
   try {
     throw;
   } catch (operation_cancelled const&) {
@@ -112,11 +107,10 @@ void file_request::end_badly() noexcept {
   } catch (...) {
     self_.error_ = std::current_exception();
   }
-  finish();
 }
 
 // The record may be gone with end_outside(); the file is let go of behind it.
-void file_request::finish() noexcept {
+void file_request::end() noexcept {
   let_go_of_memory();
   auto const last = std::move(use_);
   end_outside(self_, *this);
@@ -126,7 +120,7 @@ void file_request::finish() noexcept {
 void file_request::ask_to_stop() noexcept {
   if (!file().withdraw(*this)) return;
   self_.stopped_ = true;
-  finish();
+  end();
 }
 
 // ---- file_core: who uses it, its end ------------------------------------------------------------------------------------
@@ -214,7 +208,7 @@ void file_core::submit(file_request& r) noexcept {
   // The request may be gone.
   if (stopped_before) {
     r.self_.stopped_ = true;
-    r.finish();
+    r.end();
   }
   if (starts != nullptr) file_threads::of_process().submit(*starts);
 }
@@ -254,11 +248,11 @@ void file_core::sync_for_all() noexcept {
     while (file_request* const r = taken.pop()) {
       try {
         if (sync_error_ != 0) name_.fail("sync", sync_error_);
+        r->keep_result();
       } catch (...) {
-        r->end_badly();
-        continue;
+        r->keep_failure();
       }
-      r->end_well();
+      r->end();
     }
   }
 }
@@ -343,10 +337,11 @@ class file_core::driver {
         if (!at_once(r)) return hand_over(r);
         r.take_result(r.result);
       }
+      r.keep_result();
     } catch (...) {
-      return r.end_badly();
+      r.keep_failure();
     }
-    r.end_well();
+    r.end();
   }
 
   // A read of what is in the page cache needs no transfer. A ring does the same by itself.
@@ -368,12 +363,18 @@ class file_core::driver {
   void came_back(transfer_piece& piece) noexcept {
     if (&piece == &append_) return appended();
     auto& r = static_cast<file_request&>(piece);
+    if (takes_result(r, r.result)) return carry_on(r);
+    r.end();
+  }
+  // False: it has failed, and is to end.
+  [[nodiscard]] static bool takes_result(file_request& r, std::int64_t result) noexcept {
     try {
-      r.take_result(r.result);
+      r.take_result(result);
+      return true;
     } catch (...) {
-      return r.end_badly();
+      r.keep_failure();
+      return false;
     }
-    carry_on(r);
   }
 
   // ---- appends: one piece for several, in the order of their calls
@@ -386,8 +387,7 @@ class file_core::driver {
       core_.appends_.remove(*r);
       r->place_ = file_request::place::taken;
       appending_.push(*r);
-      parts_ += parts.count();
-      bytes_ += parts.left();
+      enter_sums(*r);
       ++turns_;
     }
   }
@@ -413,11 +413,12 @@ class file_core::driver {
       first.to_append().show(append_);  // it has more than would fit
     }
     try {
-      hand_over(append_);
+      return hand_over(append_);
     } catch (...) {
-      while (file_request* const r = leave_appends()) r->end_badly();
-      append_may_come();
+      appending_.first()->keep_failure();  // the others are tried again
     }
+    leave_appends().end();
+    append_may_come();
   }
 
   void appended() noexcept {
@@ -425,17 +426,13 @@ class file_core::driver {
     do {
       file_request& r = *appending_.first();
       auto const of_this = std::min(left, static_cast<std::int64_t>(r.to_append().left()));
-      parts_ -= r.to_append().count();
-      bytes_ -= r.to_append().left();
-      try {
-        r.take_result(of_this);
-      } catch (...) {
-        appending_.remove(r);
-        r.end_badly();
+      leave_sums(r);
+      bool const well = takes_result(r, of_this);
+      enter_sums(r);
+      if (!well) {
+        leave_appends().end();
         break;
       }
-      parts_ += r.to_append().count();
-      bytes_ += r.to_append().left();
       left -= of_this;
       end_whole_appends();
     } while (left > 0);
@@ -443,14 +440,24 @@ class file_core::driver {
   }
 
   void end_whole_appends() noexcept {
-    while (!appending_.empty() && appending_.first()->to_append().left() == 0) leave_appends()->end_well();
+    while (!appending_.empty() && appending_.first()->to_append().left() == 0) {
+      file_request& r = leave_appends();
+      r.keep_result();
+      r.end();
+    }
   }
-  file_request* leave_appends() noexcept {
-    file_request* const r = appending_.pop();
-    if (r == nullptr) return nullptr;
-    parts_ -= r->to_append().count();
-    bytes_ -= r->to_append().left();
+  file_request& leave_appends() noexcept {
+    file_request& r = *appending_.pop();
+    leave_sums(r);
     return r;
+  }
+  void enter_sums(file_request const& r) noexcept {
+    parts_ += r.to_append().count();
+    bytes_ += r.to_append().left();
+  }
+  void leave_sums(file_request const& r) noexcept {
+    parts_ -= r.to_append().count();
+    bytes_ -= r.to_append().left();
   }
   void append_may_come() noexcept {
     std::lock_guard const held{core_.guard_};

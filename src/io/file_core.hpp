@@ -71,9 +71,12 @@ class file_request : public transfer_piece, private waiter {
   virtual void take_result(std::int64_t result) = 0;
   /// What is left to be written, of a request that appends.
   [[nodiscard]] virtual io_parts const& to_append() const noexcept { fatal("this request does not append"); }
-  void end_well() noexcept;
-  /// With the exception that is being handled.
-  void end_badly() noexcept;
+  /// Its result, when all is done.
+  virtual void keep_result() noexcept = 0;
+  /// Or the exception that is being handled.
+  void keep_failure() noexcept;
+  /// The last step, with either of them kept, and behind the handler: the exception is somebody else's from now on.
+  void end() noexcept;
 
  protected:
   file_request(record& self, file_use use, lane which) noexcept;
@@ -88,9 +91,7 @@ class file_request : public transfer_piece, private waiter {
   friend class request_list;
   enum class place : std::uint8_t { made, queued, taken };
 
-  virtual void keep_result() noexcept = 0;
   virtual void let_go_of_memory() noexcept = 0;
-  void finish() noexcept;
   void ask_to_stop() noexcept;
 
   record& self_;
