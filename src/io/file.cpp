@@ -344,11 +344,14 @@ class size_operation {
   std::uint64_t size_ = 0;
 };
 
-// No file_use: it begins when the last of them is gone. Stopped before that, the descriptor goes with the core.
+// No file_use: it begins when the last of them is gone. If it is stopped, it closes the file all the same, and says nothing.
 class close_operation {
  public:
   using result = void;
   explicit close_operation(shared_file core) noexcept : core_{std::move(core)} {}
+  ~close_operation() { core_->close_unheard(); }
+  close_operation(close_operation const&) = delete;
+  close_operation& operator=(close_operation const&) = delete;
   bool carry_out(io_task&, bool) {
     core_->close();
     return true;
@@ -410,15 +413,17 @@ future<std::uint64_t> start_size(shared_file const& f, std::source_location from
 }
 
 future<void> start_close(shared_file const& f, std::source_location from) {
-  f->check_open();
-  auto* const r = make_record<io_record<close_operation>>(from, f);
+  f->forbid();
+  io_record<close_operation>* r = nullptr;
+  try {
+    r = make_record<io_record<close_operation>>(from, f);
+  } catch (...) {
+    f->allow();
+    throw;
+  }
   r->begin(true);
   auto handle = future_access::make<void>(r);
-  if (f->close_by(*r)) return handle;
-  // Another thread has closed it since we looked: as if it had come before.
-  handle.request_stop();
-  r->hand_over();
-  f->check_open();
+  f->close_by(*r);
   return handle;
 }
 

@@ -138,15 +138,31 @@ file_core::file_core(named_file name, descriptor file, open_mode how, bool store
   };
 }
 
-void file_core::check_open() {
-  if (inherited()) throw std::logic_error{"errand::file: it was opened by the process that forked this one"};
-  std::lock_guard const held{guard_};
+// Under guard_.
+void file_core::check_open() const {
   if (closed_) throw std::logic_error{"errand::file: used after close()"};
 }
 
-void file_core::begin_one() {
-  check_open();
+void file_core::check_own() const {
+  if (inherited()) throw std::logic_error{"errand::file: it was opened by the process that forked this one"};
+}
+
+void file_core::forbid() {
+  check_own();
   std::lock_guard const held{guard_};
+  check_open();
+  closed_ = true;
+}
+
+void file_core::allow() noexcept {
+  std::lock_guard const held{guard_};
+  closed_ = false;
+}
+
+void file_core::begin_one() {
+  check_own();
+  std::lock_guard const held{guard_};
+  check_open();
   ++under_way_;
 }
 
@@ -159,17 +175,15 @@ void file_core::end_one() noexcept {
   if (closing != nullptr) closing->hand_over();
 }
 
-bool file_core::close_by(io_task& closing) noexcept {
+void file_core::close_by(io_task& closing) noexcept {
   {
     std::lock_guard const held{guard_};
-    if (std::exchange(closed_, true)) return false;
     if (under_way_ != 0) {
       closing_ = &closing;
-      return true;
+      return;
     }
   }
   closing.hand_over();
-  return true;
 }
 
 // Some file systems tell of a full disk only here. The descriptor is gone in any case.

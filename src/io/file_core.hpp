@@ -133,13 +133,16 @@ class file_core : public std::enable_shared_from_this<file_core> {
   [[nodiscard]] std::source_location from() const noexcept { return from_; }
   [[nodiscard]] bool inherited() const noexcept { return generation_ != process_generation; }
 
-  /// Throws std::logic_error if it was closed, or is inherited.
-  void check_open();
-  /// From now on nothing may be asked of it, and `closing`, which has begun, is handed over when nothing is under way. False:
-  /// somebody else has closed it.
-  [[nodiscard]] bool close_by(io_task& closing) noexcept;
+  /// From now on nothing may be asked of it. Throws std::logic_error if that is so already, or if it is inherited.
+  void forbid();
+  /// That again, if there is no memory for what was to follow.
+  void allow() noexcept;
+  /// After forbid(): `closing`, which has begun, is handed over when nothing is under way.
+  void close_by(io_task& closing) noexcept;
   /// By that operation.
   void close();
+  /// The same, if it is not to be carried out: whatever becomes of it.
+  void close_unheard() noexcept { file_.reset(); }
 
  private:
   friend class file_use;
@@ -153,6 +156,8 @@ class file_core : public std::enable_shared_from_this<file_core> {
   enum class driver_state : std::uint8_t { none, started, running, waiting };
   class driver;
 
+  void check_own() const;
+  void check_open() const;
   void begin_one();
   void end_one() noexcept;
 
