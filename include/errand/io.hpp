@@ -5,6 +5,7 @@
 // returns at once with a future, which threads, tasks and coroutines wait for as for any other.
 #pragma once
 
+#include <errand/detail/file.hpp>
 #include <errand/detail/file_writer.hpp>
 #include <errand/detail/lines.hpp>
 #include <errand/detail/whole_file.hpp>

@@ -174,19 +174,34 @@ void helped_transfer::submit(transfer_piece& piece) noexcept {
 }
 
 transfer_piece& helped_transfer::wait() noexcept {
+  for (;;)
+    if (transfer_piece* const ended = wait_or_woken(); ended != nullptr) return *ended;
+}
+
+transfer_piece* helped_transfer::wait_or_woken() noexcept {
   if (under_way_ == 0) fatal("a transfer was waited for with nothing under way");
   for (;;) {
     std::uint32_t seen = 0;
     {
       std::lock_guard const held{threads_.guard_};
+      if (std::exchange(woken_, false)) return nullptr;
       if (transfer_piece* const ended = ended_.pop(); ended != nullptr) {
         --under_way_;
-        return *ended;
+        return ended;
       }
       seen = ends_.load(std::memory_order_relaxed);
     }
     futex_wait(ends_, seen);
   }
+}
+
+void helped_transfer::wake() noexcept {
+  {
+    std::lock_guard const held{threads_.guard_};
+    woken_ = true;
+    ends_.fetch_add(1, std::memory_order_relaxed);
+  }
+  futex_wake(&ends_);
 }
 
 std::unique_ptr<transfer> make_helped_transfer(unsigned depth) {

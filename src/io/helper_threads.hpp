@@ -83,6 +83,8 @@ class helped_transfer final : public transfer {
   [[nodiscard]] kind which() const noexcept override { return kind::threads; }
   void submit(transfer_piece& piece) noexcept override;
   [[nodiscard]] transfer_piece& wait() noexcept override;
+  [[nodiscard]] transfer_piece* wait_or_woken() noexcept override;
+  void wake() noexcept override;
   [[nodiscard]] unsigned under_way() const noexcept override { return under_way_; }
 
  private:
@@ -93,7 +95,8 @@ class helped_transfer final : public transfer {
   unsigned under_way_ = 0;              // the owner's
   std::uint32_t const generation_;      // the process's when it was made
   helper_threads::piece_queue ended_;   // under the threads' lock, as are changes of the next
-  std::atomic<std::uint32_t> ends_{0};  // counts them; what the owner sleeps on
+  bool woken_ = false;                  // likewise
+  std::atomic<std::uint32_t> ends_{0};  // counts them, and wakes; what the owner sleeps on
 };
 
 /// Throws std::bad_alloc.

@@ -52,14 +52,13 @@ io_task::~io_task() {
   if (int const event = stop_event_.load(std::memory_order_relaxed); event >= 0) ::close(event);
 }
 
-void io_task::start(bool kept) noexcept {
+void io_task::begin(bool kept) noexcept {
   if (kept) {
     drain_at_exit_again();
     begin_kept_outside(self_, *this);
   } else {
     begin_outside(self_, *this);  // a stop that comes from above at once leaves its flag
   }
-  file_threads::of_process().submit(*this);
 }
 
 void io_task::move_to_its_own_thread() {

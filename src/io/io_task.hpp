@@ -27,13 +27,20 @@ class io_task : private file_operation, private waiter {
   /// For an operation that waits on a thread of its own: a descriptor that can be read once it was asked to stop, perhaps at
   /// once. By the operation alone. Less than 0, and errno says why: there is none.
   [[nodiscard]] int stop_event() noexcept;
+  /// To the file threads, of one that has begun; it may be done afterwards. Once.
+  void hand_over() noexcept { file_threads::of_process().submit(*this); }
 
  protected:
   explicit io_task(record& self) noexcept;
   ~io_task();
 
+  /// Begins it: from now on a stop finds it.
+  void begin(bool kept) noexcept;
   /// Begins it and hands it over; it may be done afterwards.
-  void start(bool kept) noexcept;
+  void start(bool kept) noexcept {
+    begin(kept);
+    hand_over();
+  }
   /// Its operation has been destroyed; error_, stopped_ or the value is in place. May free the record.
   void end() noexcept { end_outside(self_, *this); }
   /// The rest on a thread of the place `blocking`; it may be done afterwards. Throws std::bad_alloc, and then stays here.
@@ -71,6 +78,7 @@ class io_record final : public result_record<typename Operation::result>, public
       : result_record<result>{&act, from}, io_task{static_cast<record&>(*this)} {
     operation_.emplace(std::forward<From>(with)...);
   }
+  using io_task::begin;
   using io_task::start;
 
  private:

@@ -75,11 +75,14 @@ bool must_be_repeated(transfer_piece const& piece, std::int64_t result) noexcept
 }
 
 std::int64_t carry_out(transfer_piece const& piece) noexcept {
-  iovec const memory{piece.data, piece.size};
+  iovec const whole{piece.data, piece.size};
+  iovec const* const memory = piece.parts != nullptr ? piece.parts : &whole;
+  int const count = piece.parts != nullptr ? static_cast<int>(piece.count) : 1;
   auto const offset = static_cast<off64_t>(piece.offset);
   for (;;) {
-    auto const n = piece.way == transfer_piece::direction::read ? ::preadv64v2(piece.fd, &memory, 1, offset, piece.flags)
-                                                                : ::pwritev64v2(piece.fd, &memory, 1, offset, piece.flags);
+    auto const n = piece.way == transfer_piece::direction::read
+                       ? ::preadv64v2(piece.fd, memory, count, offset, piece.flags)
+                       : ::pwritev64v2(piece.fd, memory, count, offset, piece.flags);
     std::int64_t const result = n >= 0 ? n : -errno;
     if (!must_be_repeated(piece, result)) return result;
   }

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <memory>
 
+struct iovec;
+
 namespace errand::detail {
 
 class transfer;
@@ -21,6 +23,8 @@ struct transfer_piece {
   int flags = 0;              // RWF_…
   std::byte* data = nullptr;
   std::size_t size = 0;
+  iovec const* parts = nullptr;  // if there are any, these are its memory, in their order, and not `data`. At most IOV_MAX
+  unsigned count = 0;         // of parts
   std::uint64_t offset = 0;   // UINT64_MAX: where the descriptor stands, as for a pipe
   std::int64_t result = 0;    // afterwards: how many bytes, which may be fewer; or minus an errno. Never EINTR, nor EAGAIN but
                               // for what RWF_NOWAIT asked
@@ -52,6 +56,10 @@ class transfer {
   virtual void submit(transfer_piece& piece) noexcept = 0;
   /// The next that has ended, in whatever order. Blocks the thread. There must be one under way.
   [[nodiscard]] virtual transfer_piece& wait() noexcept = 0;
+  /// The same, but null if another thread calls wake() meanwhile, or has done so since this answered null the last time.
+  [[nodiscard]] virtual transfer_piece* wait_or_woken() noexcept = 0;
+  /// By any thread that sees to it that the transfer is still there. Never waits.
+  virtual void wake() noexcept = 0;
   [[nodiscard]] virtual unsigned under_way() const noexcept = 0;
 
  protected:

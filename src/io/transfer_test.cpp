@@ -119,6 +119,76 @@ TEST_P(transfers, a_short_file_gives_what_it_has_and_a_hole_gives_zeros) {
   EXPECT_EQ(result_of(*t, piece_of(file.fd(), direction::read, back.data(), 10, std::uint64_t{1} << 40)), 0);
 }
 
+TEST_P(transfers, parts_are_one_piece) {
+  auto const t = transfer::make(2, GetParam());
+  temporary_file file;
+  std::string first = "one,", second = "two,", third = "three";
+  iovec const out[] = {{first.data(), 4}, {second.data(), 4}, {third.data(), 5}};
+  auto piece = piece_of(file.fd(), direction::write, nullptr, 0, 2);
+  piece.parts = out;
+  piece.count = 3;
+  EXPECT_EQ(result_of(*t, piece), 13);
+  EXPECT_EQ(file.contents(), std::string(2, '\0') + "one,two,three");
+  iovec const in[] = {{third.data(), 5}, {first.data(), 4}, {second.data(), 4}};
+  piece.way = direction::read;
+  piece.parts = in;
+  piece.offset = 6;
+  EXPECT_EQ(result_of(*t, piece), 9);
+  EXPECT_EQ(third + first, "two,three");
+  EXPECT_EQ(second, "two,");
+}
+
+TEST_P(transfers, who_waits_can_be_woken) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  generator random{test_seed()};
+  for (int round = 0; round != 20; ++round) {
+    auto t = transfer::make(4, GetParam());
+    char got = 0;
+    auto piece = piece_of(ends[0], direction::read, &got, 1, UINT64_MAX);
+    t->submit(piece);
+    t->wake();  // before the wait
+    EXPECT_EQ(t->wait_or_woken(), nullptr);
+    std::atomic<int> waiting_thread{0};
+    std::atomic<int> wakes{0};
+    std::thread waits{[&] {
+      waiting_thread = ::gettid();
+      for (int i = 0; i != 10; ++i) {
+        EXPECT_EQ(t->wait_or_woken(), nullptr);
+        ++wakes;
+      }
+    }};
+    until([&] { return waiting_thread != 0; });
+    for (int i = 0; i != 10; ++i) {
+      if (random.one_in(2))
+        wait_until_asleep(waiting_thread);
+      else
+        dither(random);
+      t->wake();
+      until([&] { return wakes == i + 1; });
+    }
+    waits.join();
+    if (random.one_in(2)) t->wake();  // it comes too late for anybody who cares
+    ASSERT_EQ(::write(ends[1], "x", 1), 1);
+    if (random.one_in(2)) {
+      EXPECT_EQ(&t->wait(), &piece);
+      EXPECT_EQ(t->under_way(), 0U);
+    }
+    t.reset();  // waits for the piece
+    EXPECT_EQ(got, 'x');
+    // The next one may have the same ring, and is not woken by what was meant for this one.
+    t = transfer::make(4, GetParam());
+    temporary_file file;
+    char out = 'y';
+    auto write = piece_of(file.fd(), direction::write, &out, 1, 0);
+    t->submit(write);
+    EXPECT_EQ(t->wait_or_woken(), &write);
+    EXPECT_EQ(write.result, 1);
+  }
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
 TEST_P(transfers, errors_come_back_with_their_piece) {
   auto const t = transfer::make(4, GetParam());
   char byte = 'x';

@@ -27,8 +27,8 @@
 #include <thread>
 #include <vector>
 
-#include "io/file_threads.hpp"
 #include "sched/threads.hpp"
+#include "support/files.hpp"
 #include "support/in_child.hpp"
 #include "support/seed.hpp"
 #include "support/sequencer.hpp"
@@ -38,87 +38,17 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using errand::durability;
+using errand_test::contents;
+using errand_test::file_threads_held;
 using errand_test::in_child;
+using errand_test::pattern;
+using errand_test::put;
 using errand_test::require;
-
-// An empty directory, gone with the test.
-class scratch {
- public:
-  scratch() {
-    std::string name = fs::temp_directory_path() / "errand-io-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error{"no directory for the test"};
-    at_ = name;
-  }
-  ~scratch() {
-    std::error_code ignored;
-    fs::remove_all(at_, ignored);
-  }
-  scratch(scratch const&) = delete;
-  scratch& operator=(scratch const&) = delete;
-  fs::path operator/(std::string const& name) const { return at_ / name; }
-  [[nodiscard]] fs::path const& path() const { return at_; }
-  [[nodiscard]] std::size_t entries() const {
-    return static_cast<std::size_t>(std::distance(fs::directory_iterator{at_}, fs::directory_iterator{}));
-  }
-
- private:
-  fs::path at_;
-};
-
-std::string contents(fs::path const& of) {
-  std::ifstream file{of, std::ios::binary};
-  return {std::istreambuf_iterator<char>{file}, {}};
-}
-
-void put(fs::path const& to, std::string_view text) { std::ofstream{to, std::ios::binary} << text; }
-
-// Bytes that show when one is missing, doubled or in the wrong place.
-std::string pattern(std::size_t size) {
-  std::string made(size, '\0');
-  for (std::size_t i = 0; i < size; ++i) made[i] = static_cast<char>((i * 2654435761U) >> 13U);
-  return made;
-}
+using errand_test::scratch;
 
 void wait_until(auto condition) {
   while (!condition()) std::this_thread::yield();
 }
-
-// Keeps all file threads from doing anything, while it lives.
-class file_threads_held {
- public:
-  file_threads_held() {
-    auto& threads = errand::detail::file_threads::of_process();
-    for (unsigned i = 0; i < threads.most(); ++i) {
-      ops_.push_back(std::make_unique<operation>());
-      ops_.back()->let_go = &let_go_;
-      threads.submit(*ops_.back());
-    }
-    for (auto const& op : ops_) op->begun.wait();
-  }
-  ~file_threads_held() {
-    let_go_.raise();
-    for (auto const& op : ops_) op->ended.wait();
-  }
-  file_threads_held(file_threads_held const&) = delete;
-  file_threads_held& operator=(file_threads_held const&) = delete;
-
- private:
-  struct operation : errand::detail::file_operation {
-    operation() {
-      run = [](errand::detail::file_operation* op) noexcept {
-        auto& self = static_cast<operation&>(*op);
-        self.begun.raise();
-        self.let_go->wait();
-        self.ended.raise();
-      };
-    }
-    errand_test::flag begun;
-    errand_test::flag ended;
-    errand_test::flag* let_go = nullptr;
-  };
-  errand_test::flag let_go_;
-  std::vector<std::unique_ptr<operation>> ops_;
-};
 
 struct fifo {
   scratch dir;
