@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -57,6 +58,9 @@ class command : public testing::Test {
       EXPECT_EQ(entry.path().filename().string().find("errand-bench"), std::string::npos) << entry.path();
     }
   }
+
+  // The texts that the command keeps are kept here.
+  void SetUp() override { setenv("XDG_CACHE_HOME", scratch_.file("cache").c_str(), 1); }
 
   bench::scratch_directory scratch_{""};
 };
@@ -116,12 +120,28 @@ TEST_F(command, measures_the_errand_rows_and_says_where_dispatches_ran) {
   expect_nothing_left_behind();
 }
 
-TEST_F(command, compares_three_programs_on_a_text) {
+TEST_F(command, compares_programs_on_a_text_that_it_keeps) {
   ended const e = run("bench text --size 1M --runs 1 --workers 2 --format json --dir %s --output %s/report.json");
   EXPECT_EQ(e.status, 0) << e.err;
   std::string const report = contents(scratch_.file("report.json"));
-  EXPECT_NE(report.find("\"program\": \"map\""), std::string::npos) << report;
+  for (char const* const program : {"serial", "lines", "reduce"}) {
+    EXPECT_NE(report.find(std::string("\"program\": \"") + program + '"'), std::string::npos) << report;
+  }
   expect_nothing_left_behind();
+  std::string const text = scratch_.file("cache/errand/text-1-1048576.txt");
+  auto const generated = std::filesystem::last_write_time(text);
+  EXPECT_EQ(run("bench text --size 1M --runs 1 --program lines --dir %s").status, 0);
+  EXPECT_EQ(std::filesystem::last_write_time(text), generated);
+}
+
+TEST_F(command, analyses_a_cold_text_of_the_users_own_by_the_programs_that_are_named) {
+  std::ofstream(scratch_.file("own.txt")) << "orders 7\ncart 8\n";
+  ended const e = run("bench text %s/own.txt --cold --runs 1 --program lines --format csv --dir %s");
+  EXPECT_EQ(e.status, 0) << e.err;
+  EXPECT_NE(e.out.find("\nlines,"), std::string::npos) << e.out;
+  EXPECT_EQ(e.out.find("\nreduce,"), std::string::npos) << e.out;
+  EXPECT_EQ(contents(scratch_.file("own.txt")), "orders 7\ncart 8\n");
+  expect_one_line_and_status_2(run("bench text --program magic"), "serial, lines, reduce");
 }
 
 TEST_F(command, when_interrupted_ends_its_children_and_removes_its_files) {
