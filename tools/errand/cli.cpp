@@ -53,7 +53,7 @@ constexpr char const* text_footer =
 // What CLI11 fills in before it becomes options.
 struct raw_options {
   std::string scale = "auto";
-  std::string size = "128M";
+  std::string size = "64M";
   std::string form = "table";
   std::string output;
   std::string directory;
@@ -175,7 +175,7 @@ command_line parse_command_line(int argc, char** argv) {
   CLI::App& text = *suite.add_subcommand("text", "The author's real work: an analysis of a text file");
   text.add_option("FILE", raw.file, "The text; without one, a log is generated, and kept in ~/.cache/errand for the next time")
       ->type_name(" ");
-  text.add_option("--size", raw.size, "Size of the generated text: 128M, 2G")->type_name("BYTES")->capture_default_str();
+  text.add_option("--size", raw.size, "Size of the generated text: 500M, 2G")->type_name("BYTES")->capture_default_str();
   text.add_flag("--cold", raw.cold, "Put the text out of the page cache before each program");
   text.add_option("--program", raw.programs, "Only these programs (and the serial one)")
       ->type_name("NAME")

@@ -273,7 +273,7 @@ class text_run {
       t.rows.push_back({l.title,
                         {known ? fmt::format("{:.0f}", rate / mib) : "-", known ? fmt::format("{:.3f}", size / rate) : "-"}});
     }
-    t.notes.emplace_back("By four threads with a buffer of 1 MiB each, of at most 1 GiB. -: not to be had here, or not asked for.");
+    t.notes.emplace_back("At most 1 GiB: from the page cache by one thread, O_DIRECT by four. -: not to be had here, or not asked for.");
     r.tables.push_back(std::move(t));
   }
 

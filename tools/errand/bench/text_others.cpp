@@ -13,6 +13,7 @@
 namespace bench {
 namespace {
 
+// %d has 32 bits in some of them.
 constexpr char const* awk_program = R"awk({
   key = "-"
   for (i = 1; i <= NF; ++i) if ($i ~ /^[A-Za-z\200-\377]/) { key = substr($i, 1, 32); break }
@@ -20,18 +21,18 @@ constexpr char const* awk_program = R"awk({
   if ($NF ~ /^[0-9]+$/) value = $NF + 0
   else if (match($0, /[0-9]+[^0-9]*$/)) value = substr($0, RSTART) + 0
   if (value % 2 == 1) print > selected
-  printf "%s\t%d\n", key, value > table
+  printf "%s\t%.0f\n", key, value > table
   if (!(key in lines) || value < least[key]) least[key] = value
   if (!(key in lines) || value > greatest[key]) greatest[key] = value
   ++lines[key]
   sum[key] += value
 }
 END {
-  for (key in lines) printf "%s\t%d\t%d\t%d\t%d\n", key, lines[key], sum[key], least[key], greatest[key] | "sort > " totals
+  for (key in lines) printf "%s\t%.0f\t%.0f\t%.0f\t%.0f\n", key, lines[key], sum[key], least[key], greatest[key] | "sort > " totals
 })awk";
 
 void must_succeed(std::string const& name, std::string const& command) {
-  ended_program const ended = run_program("LC_ALL=C; export LC_ALL; " + command + " 2>&1 </dev/null");
+  ended_program const ended = run_program("LC_ALL=C; export LC_ALL; { " + command + "; } 2>&1 </dev/null");
   if (ended.status != 0) throw failure(name + ": " + last_line(ended.output));
 }
 
