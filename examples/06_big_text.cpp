@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include <unistd.h>
+
 struct request {
   std::string_view service;
   int milliseconds = 0;
@@ -25,7 +27,7 @@ request parse(std::string_view line) {
 }
 
 int main() {
-  auto const directory = std::filesystem::temp_directory_path() / "errand-example-06";
+  auto const directory = std::filesystem::temp_directory_path() / ("errand-example-06-" + std::to_string(::getpid()));
   std::filesystem::create_directories(directory);
 
   // The text; a real one would be there already, and have some GB.

@@ -167,7 +167,7 @@ command_line parse_command_line(int argc, char** argv) {
       ->type_name("NAME")
       ->take_all()
       ->expected(1);
-  suite.add_option("--workload", raw.workloads, "Only these columns: cpu, io, both, fine")
+  suite.add_option("--workload", raw.workloads, "Only these columns: cpu, io, durable, both, fine; and behind")
       ->type_name("NAME")
       ->take_all()
       ->expected(1);

@@ -84,7 +84,7 @@ TEST_F(command, refuses_options_it_does_not_know) {
 
 TEST_F(command, lists_the_names_when_one_is_wrong) {
   expect_one_line_and_status_2(run("bench --technique magic"), "std-thread");
-  expect_one_line_and_status_2(run("bench --workload magic"), "cpu, io, both, fine");
+  expect_one_line_and_status_2(run("bench --workload magic"), "cpu, io, durable, both, fine, behind");
 }
 
 TEST_F(command, says_which_path_cannot_be_used_and_why) {
@@ -118,6 +118,20 @@ TEST_F(command, measures_the_errand_rows_and_says_where_dispatches_ran) {
     EXPECT_NE(e.out.find(std::string("\n") + row + ","), std::string::npos) << row << "\n" << e.out;
   }
   expect_nothing_left_behind();
+}
+
+TEST_F(command, measures_what_is_durable_and_what_is_written_behind) {
+  ended const e =
+      run("bench --scale 0.01 --runs 1 --workers 2 --technique plain --technique python-serial --workload durable "
+          "--workload behind --format csv --dir %s");
+  EXPECT_EQ(e.status, 0) << e.err;
+  for (char const* const row : {"serial-c++", "plain", "behind-nothing", "behind-ofstream", "behind-file-writer"}) {
+    EXPECT_NE(e.out.find(std::string("\n") + row + ","), std::string::npos) << row << "\n" << e.out;
+  }
+  expect_nothing_left_behind();
+  ended const alone = run("bench --scale 0.01 --runs 1 --workload behind --dir %s");
+  EXPECT_EQ(alone.status, 0) << alone.err;
+  EXPECT_NE(alone.out.find("Write-behind"), std::string::npos) << alone.out;
 }
 
 TEST_F(command, compares_programs_on_a_text_that_it_keeps) {

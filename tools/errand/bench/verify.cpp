@@ -35,7 +35,9 @@ void verify_size(input_file const& file, std::uint64_t expected) {
   }
 }
 
-void verify_lines(char const* path, std::uint64_t lines) {
+}  // namespace
+
+void verify_lines(std::string const& path, std::uint64_t lines) {
   // Blocks are whole lines, so every block of the file must equal the same expected one.
   static std::vector<char> const expected = block_of_lines();
   static std::vector<char> found(expected.size());
@@ -50,8 +52,6 @@ void verify_lines(char const* path, std::uint64_t lines) {
     at += n;
   }
 }
-
-}  // namespace
 
 void verify(std::span<job const> jobs, std::span<answer const> answers) {
   for (std::size_t i = 0; i < jobs.size(); ++i) {

@@ -15,6 +15,9 @@ namespace bench {
 // Checks every job's answer and file. Throws failure.
 void verify(std::span<job const> jobs, std::span<answer const> answers);
 
+// Checks that a file is the post's line so many times.
+void verify_lines(std::string const& path, std::uint64_t lines);
+
 // Checks that two files hold the same bytes. Throws failure naming the first difference.
 void verify_same_bytes(std::string const& path, std::string const& expected_path);
 
