@@ -191,6 +191,9 @@ table main_table(analysis const& a) {
   if (std::count(result.workloads.begin(), result.workloads.end(), workload::fine) != 0 && result.scale > 1) {
     t.notes.emplace_back("Fine-grained has the post's own sizes at any scale: it is there to count dispatches.");
   }
+  if (std::any_of(result.rows.begin(), result.rows.end(), [](suite_row const& r) { return r.what.id == "plain"; })) {
+    t.notes.emplace_back("\"what he wanted\" writes its files by errand::file_writer, all other rows by std::ofstream.");
+  }
   if (!result.absent.empty()) t.notes.push_back(fmt::format("Not found here: {}.", fmt::join(result.absent, ", ")));
   return t;
 }
