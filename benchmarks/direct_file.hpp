@@ -5,21 +5,10 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
-#include <memory>
 #include <string>
 
 namespace microbench {
-
-inline constexpr unsigned direct_depth = 4;
-
-struct free_memory {
-  void operator()(char* p) const { std::free(p); }
-};
-using direct_buffer = std::unique_ptr<char[], free_memory>;
-// 1 MiB, aligned.
-[[nodiscard]] direct_buffer make_direct_buffer();
 
 // So many blocks of the text to a new file, with all its space allocated before.
 void write_by_threads(std::string const& path, std::uint64_t blocks);

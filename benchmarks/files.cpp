@@ -7,10 +7,12 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -80,6 +82,19 @@ void make_way(settings const& s, std::string const& path) {
   std::filesystem::remove(path);
   descriptor const directory{s.scratch, O_RDONLY | O_DIRECTORY};
   if (::syncfs(directory.fd()) != 0) throw_file("syncfs", s.scratch);
+}
+
+double let_memory_cool(settings const& s) {
+  if (!s.quick) std::this_thread::sleep_for(std::chrono::seconds{3});
+  constexpr std::size_t size = 32 * mib, page = 4096;
+  void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  require(at != MAP_FAILED, "no memory to be touched");
+  ::madvise(at, size, MADV_NOHUGEPAGE);
+  auto const begin = now_ns();
+  for (std::size_t i = 0; i < size; i += page) static_cast<char volatile*>(at)[i] = 1;
+  auto const end = now_ns();
+  ::munmap(at, size);
+  return ns_each(begin, end, size / page * 1000);
 }
 
 void verify_text(std::string const& path, std::uint64_t count, std::uint64_t first) {

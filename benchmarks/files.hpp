@@ -65,6 +65,10 @@ class descriptor {
 
 // Removes the file, and waits until the disk has nothing left to do for what was before.
 void make_way(settings const& s, std::string const& path);
+// Waits until a hypervisor that takes back what its guest frees has had the time to (Linux tells it every two seconds), and
+// returns the microseconds that it takes to touch a page for the first time: some tenths where memory stays, ten where it
+// is cold.
+[[nodiscard]] double let_memory_cool(settings const& s);
 // Throws wrong_result unless the file is the blocks from `first` on, `count` of them. Read past the page cache.
 void verify_text(std::string const& path, std::uint64_t count, std::uint64_t first = 0);
 // Throws wrong_result unless the file is that line so many times.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Raw O_DIRECT by liburing: one ring, four buffers of a MiB, each handed over again as soon as it is back.
-#include "direct_file.hpp"
-#include "files.hpp"
 #include "streamed.hpp"
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 
 #include <fcntl.h>
 #include <liburing.h>
@@ -15,6 +16,20 @@
 namespace microbench {
 
 namespace {
+
+constexpr unsigned direct_depth = 4;
+
+struct free_memory {
+  void operator()(char* p) const { std::free(p); }
+};
+using direct_buffer = std::unique_ptr<char[], free_memory>;
+
+direct_buffer make_direct_buffer() {
+  auto* const at = static_cast<char*>(std::aligned_alloc(4096, mib));
+  if (at == nullptr) throw std::bad_alloc{};
+  std::memcpy(at, the_text().bytes().data(), mib);
+  return direct_buffer{at};
+}
 
 class ring {
  public:

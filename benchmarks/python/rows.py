@@ -6,7 +6,7 @@ same number of workers, the pool started before the clock. By hand, for instance
 
     python3 rows.py --technique threading --workers 2 count:2000 write:100000:/tmp/lines.txt
 
-Jobs are `count:N` and `write:LINES:PATH`. With --fine each inner loop of a counting job is a
+Jobs are `count:N`, `write:LINES:PATH` and `sync:LINES:PATH`, which is done when the file is on the disk. With --fine each inner loop of a counting job is a
 dispatch of its own, awaited before the next, as the post's coroutines did it. The result is one
 line of JSON.
 """
@@ -45,10 +45,13 @@ def count_steps(n):
     return steps
 
 
-def write_lines(lines, path):
+def write_lines(lines, path, durable):
     with open(path, "w", encoding="ascii") as out:
         for _ in range(lines):
             out.write(LINE)
+        if durable:
+            out.flush()
+            os.fdatasync(out.fileno())
     return lines
 
 
@@ -58,7 +61,7 @@ def run_job(job):
     if job[0] == "count":
         value = count_steps(job[1])
     else:
-        value = write_lines(job[1], job[2])
+        value = write_lines(job[1], job[2], job[0] == "sync")
     return value, time.perf_counter() - begin, place(), 0, 0
 
 
@@ -169,8 +172,8 @@ TECHNIQUES = {
 
 def job_of(text):
     kind, size, *path = text.split(":", 2)
-    if kind not in ("count", "write") or (kind == "write") != bool(path):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither count:N nor write:LINES:PATH")
+    if kind not in ("count", "write", "sync") or (kind != "count") != bool(path):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of count:N, write:LINES:PATH and sync:LINES:PATH")
     return (kind, int(size), *path)
 
 

@@ -49,6 +49,17 @@ TEST(workloads, have_the_sizes_of_the_post_at_scale_1) {
   EXPECT_STREQ(both[2].path, "dir/lines-2.txt");
 }
 
+TEST(workloads, that_are_durable_are_the_files_of_the_io_column) {
+  std::vector<job> const cached = jobs_of(workload::io, 1, "dir");
+  std::vector<job> const durable = jobs_of(workload::durable, 1, "dir");
+  ASSERT_EQ(durable.size(), cached.size());
+  for (std::size_t i = 0; i < durable.size(); ++i) {
+    EXPECT_EQ(durable[i].n, cached[i].n);
+    EXPECT_TRUE(durable[i].durable);
+    EXPECT_FALSE(cached[i].durable);
+  }
+}
+
 TEST(workloads, scale_the_work_and_not_the_loop_bounds) {
   EXPECT_EQ(jobs_of(workload::cpu, 4, "")[1].n, 30'000U);
   EXPECT_EQ(jobs_of(workload::io, 4, "")[1].n, 6'000'000U);

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -58,6 +59,9 @@ class command : public testing::Test {
     }
   }
 
+  // The texts that the command keeps are kept here.
+  void SetUp() override { setenv("XDG_CACHE_HOME", scratch_.file("cache").c_str(), 1); }
+
   bench::scratch_directory scratch_{""};
 };
 
@@ -80,7 +84,7 @@ TEST_F(command, refuses_options_it_does_not_know) {
 
 TEST_F(command, lists_the_names_when_one_is_wrong) {
   expect_one_line_and_status_2(run("bench --technique magic"), "std-thread");
-  expect_one_line_and_status_2(run("bench --workload magic"), "cpu, io, both, fine");
+  expect_one_line_and_status_2(run("bench --workload magic"), "cpu, io, durable, both, fine, behind");
 }
 
 TEST_F(command, says_which_path_cannot_be_used_and_why) {
@@ -116,12 +120,42 @@ TEST_F(command, measures_the_errand_rows_and_says_where_dispatches_ran) {
   expect_nothing_left_behind();
 }
 
-TEST_F(command, compares_three_programs_on_a_text) {
+TEST_F(command, measures_what_is_durable_and_what_is_written_behind) {
+  ended const e =
+      run("bench --scale 0.01 --runs 1 --workers 2 --technique plain --technique python-serial --workload durable "
+          "--workload behind --format csv --dir %s");
+  EXPECT_EQ(e.status, 0) << e.err;
+  for (char const* const row : {"serial-c++", "plain", "behind-nothing", "behind-ofstream", "behind-file-writer"}) {
+    EXPECT_NE(e.out.find(std::string("\n") + row + ","), std::string::npos) << row << "\n" << e.out;
+  }
+  expect_nothing_left_behind();
+  ended const alone = run("bench --scale 0.01 --runs 1 --workload behind --dir %s");
+  EXPECT_EQ(alone.status, 0) << alone.err;
+  EXPECT_NE(alone.out.find("Write-behind"), std::string::npos) << alone.out;
+}
+
+TEST_F(command, compares_programs_on_a_text_that_it_keeps) {
   ended const e = run("bench text --size 1M --runs 1 --workers 2 --format json --dir %s --output %s/report.json");
   EXPECT_EQ(e.status, 0) << e.err;
   std::string const report = contents(scratch_.file("report.json"));
-  EXPECT_NE(report.find("\"program\": \"map\""), std::string::npos) << report;
+  for (char const* const program : {"serial", "lines", "reduce"}) {
+    EXPECT_NE(report.find(std::string("\"program\": \"") + program + '"'), std::string::npos) << report;
+  }
   expect_nothing_left_behind();
+  std::string const text = scratch_.file("cache/errand/text-1-1048576.txt");
+  auto const generated = std::filesystem::last_write_time(text);
+  EXPECT_EQ(run("bench text --size 1M --runs 1 --program lines --dir %s").status, 0);
+  EXPECT_EQ(std::filesystem::last_write_time(text), generated);
+}
+
+TEST_F(command, analyses_a_cold_text_of_the_users_own_by_the_programs_that_are_named) {
+  std::ofstream(scratch_.file("own.txt")) << "orders 7\ncart 8\n";
+  ended const e = run("bench text %s/own.txt --cold --runs 1 --program lines --format csv --dir %s");
+  EXPECT_EQ(e.status, 0) << e.err;
+  EXPECT_NE(e.out.find("\nlines,"), std::string::npos) << e.out;
+  EXPECT_EQ(e.out.find("\nreduce,"), std::string::npos) << e.out;
+  EXPECT_EQ(contents(scratch_.file("own.txt")), "orders 7\ncart 8\n");
+  expect_one_line_and_status_2(run("bench text --program magic"), "serial, lines, reduce");
 }
 
 TEST_F(command, when_interrupted_ends_its_children_and_removes_its_files) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "bench/text_analysis.hpp"
 
+#include "bench/failure.hpp"
 #include "bench/input_file.hpp"
 #include "bench/scratch_directory.hpp"
+#include "bench/shell.hpp"
 #include "bench/text_input.hpp"
 #include "bench/text_programs.hpp"
 #include "bench/verify.hpp"
@@ -54,14 +56,15 @@ class text_programs : public testing::Test {
   void expect_same_outputs() const {
     text_job const serial = job_in("serial");
     analyse_serially(serial);
-    for (auto const& [name, run] :
-         {std::pair(std::string("async"), &analyse_and_hand_off), std::pair(std::string("map"), &analyse_in_pieces)}) {
-      text_job const job = job_in(name);
-      run(job);
-      EXPECT_NO_THROW(verify_same_bytes(job.totals(), serial.totals()));
-      EXPECT_NO_THROW(verify_same_bytes(job.selected(), serial.selected()));
-      EXPECT_NO_THROW(verify_same_bytes(job.table(), serial.table()));
-    }
+    text_job const lines = job_in("lines");
+    analyse_as_lines(lines);
+    text_job const reduced = job_in("reduced");
+    analyse_by_reducing(reduced);
+    for (text_job const& job : {lines, reduced}) EXPECT_NO_THROW(verify_same_bytes(job.totals(), serial.totals()));
+    EXPECT_NO_THROW(verify_same_bytes(lines.selected(), serial.selected()));
+    EXPECT_NO_THROW(verify_same_bytes(lines.table(), serial.table()));
+    EXPECT_NO_THROW(verify_same_lines(reduced.selected(), lines_of(serial.selected())));
+    EXPECT_NO_THROW(verify_same_lines(reduced.table(), lines_of(serial.table())));
   }
 
   scratch_directory scratch_{""};
@@ -85,6 +88,46 @@ TEST_F(text_programs, agree_where_the_last_line_has_no_end) {
 TEST_F(text_programs, agree_on_a_line_longer_than_a_piece) {
   std::ofstream(scratch_.file("input.txt")) << "short 1\n" << std::string(9 << 20, 'x') << "\nshort 3\n";
   expect_same_outputs();
+}
+
+TEST_F(text_programs, of_other_languages_agree_where_they_are_installed) {
+  generate_text(scratch_.file("input.txt"), 1 << 20);
+  text_job const serial = job_in("serial");
+  analyse_serially(serial);
+  for (auto const& [name, run] :
+       {std::pair(std::string("awk"), &analyse_by_awk), std::pair(std::string("python3"), &analyse_by_python)}) {
+    if (!is_installed(name)) continue;
+    text_job const job = job_in(name);
+    run(job);
+    EXPECT_NO_THROW(verify_same_bytes(job.totals(), serial.totals())) << name;
+    EXPECT_NO_THROW(verify_same_bytes(job.selected(), serial.selected())) << name;
+    EXPECT_NO_THROW(verify_same_bytes(job.table(), serial.table())) << name;
+  }
+  text_job const sorted = job_in("sort");
+  count_by_sort(sorted);
+  EXPECT_NO_THROW(verify_same_counts(sorted.directory + "/counts.txt", serial.totals()));
+}
+
+TEST(lines_in_another_order, are_the_same_and_others_are_not) {
+  scratch_directory const scratch("");
+  std::ofstream(scratch.file("a")) << "one\ntwo\nthree\n";
+  std::ofstream(scratch.file("b")) << "three\none\ntwo\n";
+  std::ofstream(scratch.file("c")) << "three\none\none\n";
+  std::ofstream(scratch.file("d")) << "three\none\n";
+  EXPECT_NO_THROW(verify_same_lines(scratch.file("b"), lines_of(scratch.file("a"))));
+  EXPECT_THROW(verify_same_lines(scratch.file("c"), lines_of(scratch.file("a"))), failure);
+  EXPECT_THROW(verify_same_lines(scratch.file("d"), lines_of(scratch.file("a"))), failure);
+}
+
+TEST(counts_of_uniq, are_those_of_the_totals) {
+  scratch_directory const scratch("");
+  std::ofstream(scratch.file("totals")) << "cart\t2\t10\t1\t9\nmail\t1\t5\t5\t5\n";
+  std::ofstream(scratch.file("right")) << "      2 cart\n      1 mail\n";
+  std::ofstream(scratch.file("wrong")) << "      2 cart\n      2 mail\n";
+  std::ofstream(scratch.file("more")) << "      2 cart\n      1 mail\n      1 zoo\n";
+  EXPECT_NO_THROW(verify_same_counts(scratch.file("right"), scratch.file("totals")));
+  EXPECT_THROW(verify_same_counts(scratch.file("wrong"), scratch.file("totals")), failure);
+  EXPECT_THROW(verify_same_counts(scratch.file("more"), scratch.file("totals")), failure);
 }
 
 TEST(generated_text, is_the_same_each_time_and_ends_with_a_whole_line) {

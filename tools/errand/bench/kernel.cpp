@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -45,15 +46,24 @@ std::uint64_t count_steps(std::uint64_t n) noexcept {
   return steps;
 }
 
+// A stream has no descriptor to sync by; another one of the same file will do. Returns the errno, or 0.
+int sync_to_disk(char const* path) noexcept {
+  int const fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  int const error = fdatasync(fd) == 0 ? 0 : errno;
+  close(fd);
+  return error;
+}
+
 // Line by line through an ordinary stream: that is how one would expect to write it,
 // and what the post measured. Returns the errno of the first failure, or 0.
-int write_lines(char const* path, std::uint64_t lines) noexcept {
+int write_lines(char const* path, std::uint64_t lines, bool durable) noexcept {
   errno = 0;
   std::ofstream out(path, std::ios::binary | std::ios::trunc);
   for (std::uint64_t i = 0; i < lines && out; ++i) out << line_of_the_post;
   out.close();
-  if (out) return 0;
-  return errno != 0 ? errno : EIO;
+  if (!out) return errno != 0 ? errno : EIO;
+  return durable ? sync_to_disk(path) : 0;
 }
 
 }  // namespace
@@ -65,13 +75,14 @@ job job::count(std::uint64_t n) {
   return j;
 }
 
-job job::write(std::uint64_t lines, std::string_view path) {
+job job::write(std::uint64_t lines, std::string_view path, bool durable) {
   if (path.size() >= path_capacity) {
     throw failure(fmt::format("the path {} is longer than {} bytes", path, path_capacity - 1));
   }
   job j;
   j.kind = job_kind::write;
   j.n = lines;
+  j.durable = durable;
   std::memcpy(j.path, path.data(), path.size());
   return j;
 }
@@ -91,7 +102,7 @@ answer run_job(job const& j) noexcept {
   if (j.kind == job_kind::count) {
     a.value = count_steps(j.n);
   } else {
-    a.error = write_lines(j.path, j.n);
+    a.error = write_lines(j.path, j.n, j.durable);
     a.value = a.error == 0 ? j.n : 0;
   }
   a.place = current_place();

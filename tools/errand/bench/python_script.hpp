@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The text of benchmarks/python/rows.py. CMake puts it into the program (python_script.cpp.in),
+// The texts of benchmarks/python/rows.py and text.py. CMake puts them into the program (python_script.cpp.in),
 // so that the command needs no source tree beside it.
 #pragma once
 
 namespace bench {
 
 extern char const* const python_script;
+extern char const* const python_text_script;
 
 }  // namespace bench

@@ -5,50 +5,20 @@
 #include "bench/python_script.hpp"
 
 #include "bench/failure.hpp"
+#include "bench/shell.hpp"
 #include "bench/technique.hpp"
 
 #include <fmt/format.h>
 
-#include <sys/wait.h>
-
 #include <charconv>
-#include <cstdio>
 #include <fstream>
 
 namespace bench {
 namespace {
 
-struct ended_program {
-  std::string output;
-  int status = 0;
-};
-
-// Runs a shell command; this is a child process of its own, so waiting for it is all there is to do.
-ended_program run_program(std::string const& command) {
-  FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) throw failure("cannot start " + command);
-  ended_program p;
-  char buffer[4096];
-  for (std::size_t n = 0; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) p.output.append(buffer, n);
-  p.status = pclose(pipe);
-  return p;
-}
-
-std::string quoted_for_shell(std::string const& text) {
-  std::string quoted = "'";
-  for (char const c : text) {
-    if (c == '\'') {
-      quoted += "'\\''";
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "'";
-}
-
 std::string job_argument(job const& j) {
   return j.kind == job_kind::count ? fmt::format("count:{}", j.n)
-                                   : quoted_for_shell(fmt::format("write:{}:{}", j.n, j.path));
+                                   : quoted_for_shell(fmt::format("{}:{}:{}", j.durable ? "sync" : "write", j.n, j.path));
 }
 
 // The numbers after "key" in the script's one flat line of JSON: `"key": 1.5` or `"key": [1, 2]`.
@@ -69,11 +39,6 @@ std::vector<T> numbers_of(std::string const& json, std::string const& key) {
     if (end - after < 2 || after[0] != ',' || after[1] != ' ' || after[2] == '"') return numbers;
     p = after + 2;
   }
-}
-
-std::string last_line(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text.substr(text.rfind('\n') + 1);
 }
 
 measurement measure_python(std::string const& technique_name, plan const& p) {

@@ -21,6 +21,16 @@ std::string default_parent() {
 
 }  // namespace
 
+void require_space_in(std::string const& directory, std::uint64_t bytes) {
+  struct statvfs about {};
+  if (statvfs(directory.c_str(), &about) != 0) throw os_failure("ask for the free space of " + directory, errno);
+  std::uint64_t const available = static_cast<std::uint64_t>(about.f_bavail) * about.f_frsize;
+  if (available < bytes) {
+    throw failure(fmt::format("not enough space in {}: {} MiB are needed, {} MiB are free", directory, (bytes >> 20) + 1,
+                              available >> 20));
+  }
+}
+
 scratch_directory::scratch_directory(std::string const& parent) {
   std::string const where = parent.empty() ? default_parent() : parent;
   std::string name = where + "/errand-bench-XXXXXX";
@@ -31,16 +41,6 @@ scratch_directory::scratch_directory(std::string const& parent) {
 scratch_directory::~scratch_directory() {
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
-}
-
-void scratch_directory::require_space(std::uint64_t bytes) const {
-  struct statvfs about {};
-  if (statvfs(path_.c_str(), &about) != 0) throw os_failure("ask for the free space of " + path_, errno);
-  std::uint64_t const available = static_cast<std::uint64_t>(about.f_bavail) * about.f_frsize;
-  if (available < bytes) {
-    throw failure(fmt::format("not enough space in {}: {} MiB are needed, {} MiB are free", path_, (bytes >> 20) + 1,
-                              available >> 20));
-  }
 }
 
 void scratch_directory::empty() const {

@@ -9,6 +9,9 @@
 
 namespace bench {
 
+// The same for any directory.
+void require_space_in(std::string const& directory, std::uint64_t bytes);
+
 class scratch_directory {
  public:
   // Inside `parent`, or inside $TMPDIR or /tmp if it is empty. Throws failure.
@@ -21,7 +24,7 @@ class scratch_directory {
   std::string file(std::string const& name) const { return path_ + "/" + name; }
 
   // Throws failure unless this many bytes are free. Better said now than minutes later.
-  void require_space(std::uint64_t bytes) const;
+  void require_space(std::uint64_t bytes) const { require_space_in(path_, bytes); }
 
   // Removes everything inside; the next run begins with new files.
   void empty() const;

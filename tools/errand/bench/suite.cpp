@@ -21,6 +21,9 @@ namespace {
 
 constexpr double auto_cpu_seconds = 2.0;
 
+// Not a column of the table: its programs are others.
+constexpr std::string_view behind_id = "behind";
+
 // A fine-grained run slower than this is not repeated.
 constexpr double slow_seconds = 3.0;
 
@@ -71,9 +74,10 @@ std::vector<workload> choose_workloads(std::vector<std::string> const& names) {
   if (names.empty()) return {all_workloads.begin(), all_workloads.end()};
   for (std::string const& name : names) {
     auto const is_it = [&](workload w) { return text_of(w).id == lower(name); };
-    if (std::none_of(all_workloads.begin(), all_workloads.end(), is_it)) {
+    if (lower(name) != behind_id && std::none_of(all_workloads.begin(), all_workloads.end(), is_it)) {
       std::vector<std::string_view> known;
       for (workload const w : all_workloads) known.push_back(text_of(w).id);
+      known.push_back(behind_id);
       throw failure(fmt::format("there is no workload '{}'; there are: {}", name, fmt::join(known, ", ")));
     }
   }
@@ -118,6 +122,7 @@ class suite_run {
           if (run <= runs_of(row) && !is_slow(row, w)) measure(row, w, run);
         }
       }
+      for (behind_row& row : result_.behind) measure(row, run);
     }
   }
 
@@ -132,7 +137,7 @@ class suite_run {
   }
 
   int steps() const {
-    int n = 0;
+    int n = result_.runs * static_cast<int>(result_.behind.size());
     for (suite_row const& row : result_.rows) n += runs_of(row) * static_cast<int>(result_.workloads.size());
     return n;
   }
@@ -141,6 +146,7 @@ class suite_run {
   // later ones; one round that is not measured pays for it.
   void warm_the_page_cache() {
     bool const writes_files =
+        !result_.behind.empty() ||
         std::any_of(result_.workloads.begin(), result_.workloads.end(), [](workload w) { return w != workload::cpu; });
     if (!writes_files) return;
     run_isolated([&] {
@@ -173,6 +179,19 @@ class suite_run {
     scratch_.empty();
   }
 
+  void measure(behind_row& row, int run) {
+    progress_.step(fmt::format("run {} of {}: write-behind, {}", run, result_.runs, row.what->title));
+    behind_plan const p{result_.scale, scratch_.path()};
+    try {
+      row.runs.push_back(run_isolated_as([&] { return row.what->run(p); }));
+      verify_behind(p, *row.what);
+    } catch (failure const& e) {
+      check_interrupt();
+      throw failure(fmt::format("write-behind, {}: {}", row.what->title, e.what()));
+    }
+    scratch_.empty();
+  }
+
   suite_result& result_;
   scratch_directory const& scratch_;
   progress progress_;
@@ -187,6 +206,11 @@ suite_result run_suite(suite_options const& options) {
     result.rows.push_back({std::move(t), {}});
   }
   result.workloads = choose_workloads(options.workloads);
+  if (result.workloads.empty()) result.rows.clear();  // only what is written behind
+  auto const is_behind = [](std::string const& name) { return lower(name) == behind_id; };
+  if (options.workloads.empty() || std::any_of(options.workloads.begin(), options.workloads.end(), is_behind)) {
+    for (behind_program const& p : behind_programs()) result.behind.push_back({&p});
+  }
   scratch_directory const scratch(options.directory);
   result.scale = options.scale ? *options.scale : calibrated_scale();
   result.python_scale = std::min(result.scale, most_python_scale);
@@ -195,7 +219,7 @@ suite_result run_suite(suite_options const& options) {
   result.absent = std::move(techniques.absent);
   if (has_family(result, family::python)) result.python_version = techniques.python_version;
 
-  bool const writes_files = result.workloads != std::vector{workload::cpu};
+  bool const writes_files = result.workloads != std::vector{workload::cpu} || !result.behind.empty();
   if (writes_files) scratch.require_space(most_bytes_on_disk(result.scale));
   suite_run(result, scratch).measure_everything();
   return result;

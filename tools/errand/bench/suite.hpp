@@ -5,6 +5,7 @@
 // suite_report turns the result into tables.
 #pragma once
 
+#include "bench/behind.hpp"
 #include "bench/technique.hpp"
 
 #include <map>
@@ -34,6 +35,12 @@ struct suite_row {
   std::map<workload, cell> cells;
 };
 
+// The same of one program that writes behind.
+struct behind_row {
+  behind_program const* what;
+  std::vector<behind_sample> runs{};
+};
+
 struct suite_result {
   double scale = 1;
   double python_scale = 1;
@@ -41,6 +48,7 @@ struct suite_result {
   int workers = 0;
   std::vector<workload> workloads;
   std::vector<suite_row> rows;  // in the table's order
+  std::vector<behind_row> behind;  // empty unless asked for
   std::vector<std::string> absent;
   std::string python_version;
 };

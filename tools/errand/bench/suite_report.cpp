@@ -191,6 +191,9 @@ table main_table(analysis const& a) {
   if (std::count(result.workloads.begin(), result.workloads.end(), workload::fine) != 0 && result.scale > 1) {
     t.notes.emplace_back("Fine-grained has the post's own sizes at any scale: it is there to count dispatches.");
   }
+  if (std::any_of(result.rows.begin(), result.rows.end(), [](suite_row const& r) { return r.what.id == "plain"; })) {
+    t.notes.emplace_back("\"what he wanted\" writes its files by errand::file_writer, all other rows by std::ofstream.");
+  }
   if (!result.absent.empty()) t.notes.push_back(fmt::format("Not found here: {}.", fmt::join(result.absent, ", ")));
   return t;
 }
@@ -239,6 +242,39 @@ table dispatch_table(analysis const& a) {
       "left out, they would hide it (Python's: Both, fine-grained less Both). ran elsewhere: on another thread or "
       "process "
       "than the one that dispatched.");
+  return t;
+}
+
+// Each round's ratio to the round's run with nothing written, and of these the median.
+double slowed(suite_result const& result, behind_row const& row, double behind_sample::*seconds) {
+  std::vector<double> ratios;
+  std::vector<behind_sample> const& alone = result.behind.front().runs;
+  for (std::size_t i = 0; i < row.runs.size(); ++i) ratios.push_back(row.runs[i].*seconds / alone[i].*seconds);
+  return spread_of(ratios).median;
+}
+
+spread seconds_of(behind_row const& row, double behind_sample::*seconds) {
+  std::vector<double> samples;
+  for (behind_sample const& s : row.runs) samples.push_back(s.*seconds);
+  return spread_of(samples);
+}
+
+table behind_table(suite_result const& result) {
+  table t;
+  t.title = "Write-behind: a computation hands over 64 pieces of a file; how much longer does it take?";
+  t.groups.push_back({"", {"s", "±", "slower", "s until written"}});
+  for (behind_row const& row : result.behind) {
+    spread const main = seconds_of(row, &behind_sample::main_seconds);
+    bool const is_alone = &row == &result.behind.front();
+    t.rows.push_back(
+        {row.what->title,
+         {seconds_text(main.median), fmt::format("±{:.0f}%", main.relative() * 100),
+          is_alone ? "" : fmt::format("{:+.1f} %", 100 * (slowed(result, row, &behind_sample::main_seconds) - 1)),
+          is_alone ? "" : seconds_text(seconds_of(row, &behind_sample::all_seconds).median)}});
+  }
+  t.notes.emplace_back(
+      "s: until the counting job n = 15 000 (scaled) is done and the bytes of the I/O column are handed over, in one file. "
+      "slower: than with nothing written, median of the rounds' ratios.");
   return t;
 }
 
@@ -297,6 +333,29 @@ record record_of(analysis const& a, suite_row const& row, workload w) {
   };
 }
 
+record record_of(suite_result const& result, behind_row const& row) {
+  spread const main = seconds_of(row, &behind_sample::main_seconds);
+  // The same names as above; its ratios are to the computation with nothing written.
+  return {
+      {"technique", std::string(row.what->id)},
+      {"title", std::string(row.what->title)},
+      {"family", std::string(id_of(row.what->is_ours ? family::errand : family::control))},
+      {"workload", std::string("behind")},
+      {"scale", result.scale},
+      {"workers", std::int64_t{1}},
+      {"runs", static_cast<std::int64_t>(row.runs.size())},
+      {"seconds_min", main.min},
+      {"seconds_median", main.median},
+      {"seconds_max", main.max},
+      {"ratio_to_serial", slowed(result, row, &behind_sample::main_seconds)},
+      {"ratio_to_ideal", field_value()},
+      {"places", field_value()},
+      {"dispatches", field_value()},
+      {"ran_elsewhere", field_value()},
+      {"ns_added_per_dispatch", field_value()},
+  };
+}
+
 }  // namespace
 
 report report_of(suite_result const& result) {
@@ -311,7 +370,8 @@ report report_of(suite_result const& result) {
     return std::any_of(result.rows.begin(), result.rows.end(), [&](suite_row const& row) { return row.what.kin == f; });
   };
   bool const has_fine = std::count(result.workloads.begin(), result.workloads.end(), workload::fine) != 0;
-  if (has_family(family::control)) r.tables.push_back(main_table(a));
+  if (has_family(family::control) && !result.workloads.empty()) r.tables.push_back(main_table(a));
+  if (!result.behind.empty()) r.tables.push_back(behind_table(result));
   if (has_fine) r.tables.push_back(dispatch_table(a));
   if (has_family(family::python)) r.tables.push_back(python_table(a));
   r.tables.push_back(post_table());
@@ -320,6 +380,7 @@ report report_of(suite_result const& result) {
     if (has_family(family::control)) r.charts.push_back(chart_of(a, w));
     for (suite_row const& row : result.rows) r.records.push_back(record_of(a, row, w));
   }
+  for (behind_row const& row : result.behind) r.records.push_back(record_of(result, row));
   return r;
 }
 

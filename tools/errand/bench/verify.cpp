@@ -7,7 +7,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <sstream>
 #include <vector>
 
 namespace bench {
@@ -30,7 +35,9 @@ void verify_size(input_file const& file, std::uint64_t expected) {
   }
 }
 
-void verify_lines(char const* path, std::uint64_t lines) {
+}  // namespace
+
+void verify_lines(std::string const& path, std::uint64_t lines) {
   // Blocks are whole lines, so every block of the file must equal the same expected one.
   static std::vector<char> const expected = block_of_lines();
   static std::vector<char> found(expected.size());
@@ -45,8 +52,6 @@ void verify_lines(char const* path, std::uint64_t lines) {
     at += n;
   }
 }
-
-}  // namespace
 
 void verify(std::span<job const> jobs, std::span<answer const> answers) {
   for (std::size_t i = 0; i < jobs.size(); ++i) {
@@ -81,6 +86,39 @@ void verify_same_bytes(std::string const& path, std::string const& expected_path
                                 at + static_cast<std::uint64_t>(ends.first - found.begin())));
     }
   }
+}
+
+file_lines lines_of(std::string const& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw os_failure("read " + path, errno);
+  file_lines all;
+  for (std::string line; std::getline(in, line); ++all.lines) all.sum_of_hashes += std::hash<std::string>()(line);
+  return all;
+}
+
+void verify_same_lines(std::string const& path, file_lines const& expected) {
+  file_lines const found = lines_of(path);
+  if (found.lines != expected.lines) {
+    throw failure(fmt::format("{} has {} lines, not {}", path, found.lines, expected.lines));
+  }
+  if (found.sum_of_hashes != expected.sum_of_hashes) throw failure(path + " has other lines than the serial program's");
+}
+
+void verify_same_counts(std::string const& path, std::string const& totals_path) {
+  std::map<std::string, std::uint64_t> counts;
+  std::ifstream in(path);
+  std::uint64_t count = 0;
+  for (std::string key; in >> count >> key;) counts[key] = count;
+
+  std::size_t keys = 0;
+  std::ifstream totals(totals_path);
+  for (std::string line; std::getline(totals, line); ++keys) {
+    std::istringstream fields(line);
+    std::string key;
+    fields >> key >> count;
+    if (counts[key] != count) throw failure(fmt::format("{} counts {} lines of {}, not {}", path, counts[key], key, count));
+  }
+  if (counts.size() != keys) throw failure(fmt::format("{} has {} keys, not {}", path, counts.size(), keys));
 }
 
 }  // namespace bench

@@ -21,10 +21,10 @@ void add_counting(std::vector<job>& jobs, std::span<std::uint64_t const> sizes, 
 }
 
 void add_writing(std::vector<job>& jobs, std::span<std::uint64_t const> lines, double scale,
-                 std::string const& directory) {
+                 std::string const& directory, bool durable = false) {
   for (std::uint64_t const n : lines) {
     auto const scaled = static_cast<std::uint64_t>(std::llround(static_cast<double>(n) * scale));
-    jobs.push_back(job::write(scaled, fmt::format("{}/lines-{}.txt", directory, jobs.size())));
+    jobs.push_back(job::write(scaled, fmt::format("{}/lines-{}.txt", directory, jobs.size()), durable));
   }
 }
 
@@ -36,6 +36,8 @@ workload_text text_of(workload w) {
       return {"cpu", "CPU"};
     case workload::io:
       return {"io", "I/O (page cache)"};
+    case workload::durable:
+      return {"durable", "I/O (on the disk)"};
     case workload::both:
       return {"both", "Both"};
     case workload::fine:
@@ -55,6 +57,9 @@ std::vector<job> jobs_of(workload w, double scale, std::string const& directory)
       break;
     case workload::io:
       add_writing(jobs, io_lines, s, directory);
+      break;
+    case workload::durable:
+      add_writing(jobs, io_lines, s, directory, true);
       break;
     case workload::both:
     case workload::fine:
