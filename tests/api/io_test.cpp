@@ -30,6 +30,7 @@
 #include "io/file_threads.hpp"
 #include "sched/threads.hpp"
 #include "support/in_child.hpp"
+#include "support/scratch.hpp"
 #include "support/seed.hpp"
 #include "support/sequencer.hpp"
 
@@ -38,39 +39,11 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using errand::durability;
+using errand_test::contents;
 using errand_test::in_child;
+using errand_test::put;
 using errand_test::require;
-
-// An empty directory, gone with the test.
-class scratch {
- public:
-  scratch() {
-    std::string name = fs::temp_directory_path() / "errand-io-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error{"no directory for the test"};
-    at_ = name;
-  }
-  ~scratch() {
-    std::error_code ignored;
-    fs::remove_all(at_, ignored);
-  }
-  scratch(scratch const&) = delete;
-  scratch& operator=(scratch const&) = delete;
-  fs::path operator/(std::string const& name) const { return at_ / name; }
-  [[nodiscard]] fs::path const& path() const { return at_; }
-  [[nodiscard]] std::size_t entries() const {
-    return static_cast<std::size_t>(std::distance(fs::directory_iterator{at_}, fs::directory_iterator{}));
-  }
-
- private:
-  fs::path at_;
-};
-
-std::string contents(fs::path const& of) {
-  std::ifstream file{of, std::ios::binary};
-  return {std::istreambuf_iterator<char>{file}, {}};
-}
-
-void put(fs::path const& to, std::string_view text) { std::ofstream{to, std::ios::binary} << text; }
+using errand_test::scratch;
 
 // Bytes that show when one is missing, doubled or in the wrong place.
 std::string pattern(std::size_t size) {
