@@ -56,7 +56,7 @@ inline bool mount_disk(char const* at, char const* options, std::string_view use
 
 }  // namespace own_program_detail
 
-/// Runs the running test once more in a new program, and there, instead of this call, body(folder), which may require().
+/// Runs the running test once more in a new program, and there, instead of this call, body(folder), which may require(); what it says on stdout is not seen.
 /// 0 if all went well, minus the signal that ended it, refused_here. What comes before it in the test is run there too.
 template <class Body>
 int in_own_program(own_program const& how, Body body) {
@@ -96,6 +96,7 @@ int in_own_program(own_program const& how, Body body) {
   pid_t const child = ::fork();
   if (child == 0) {
     ::alarm(300);
+    if (int const nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC); nowhere >= 0) ::dup2(nowhere, STDOUT_FILENO);
     if (how.disk != 0 && !own_program_detail::mount_disk(folder.path().c_str(), options.c_str(), users, groups))
       ::_exit(refused_here);
     ::execve("/proc/self/exe", arguments, environment.data());
