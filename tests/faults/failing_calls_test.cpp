@@ -92,6 +92,7 @@ void fail_writes(std::size_t size, durability how, bool append) {
 TEST(failing_calls, of_writes_small_and_large_are_said_or_did_no_harm) {
   for (auto const size : {small, large})
     for (auto const how : {durability::cached, durability::synced, durability::atomic}) {
+      if (errand::detail::sanitized_memory && size == large && how == durability::cached) continue;  // all are in the next
       SCOPED_TRACE(testing::Message{} << size << " bytes, durability " << static_cast<int>(how));
       fail_writes(size, how, false);
       if (how != durability::atomic) fail_writes(size, how, true);
@@ -375,9 +376,11 @@ TEST(failing_calls, of_a_dropped_writer_are_reported) {
 
 // ---- lines -------------------------------------------------------------------------------------------------------------
 
+// Each begins with its number and a blank.
 std::string numbered_lines(std::size_t size) {
   std::string text;
-  for (int i = 0; text.size() < size; ++i) text += std::to_string(i) + (i % 3 == 0 ? "\r\n" : "\n");
+  for (unsigned i = 0; text.size() < size; ++i)
+    text += std::to_string(i) + std::string(1 + i % 100, ' ') + (i % 3 == 0 ? "\r\n" : "\n");
   return text;
 }
 
@@ -389,22 +392,24 @@ TEST(failing_calls, of_lines_are_said_behind_the_lines_before) {
     put(at, text);
     for (auto const which : {system_call::open, system_call::read, system_call::close}) {
       int error = 0;
-      int next = 0;
+      unsigned next = 0;
       bool in_order = true;
       fail_each(
           dir.path(), which, EIO,
           [&] {
             next = 0;
             error = error_of(at, [&] {
-              for (auto const line : errand::lines{at}) in_order = line == std::to_string(next++) && in_order;
+              for (auto const line : errand::lines{at}) {
+                in_order = in_order && line.starts_with(std::to_string(next) + ' ') &&
+                           line.size() == std::to_string(next).size() + 1 + next % 100;
+                ++next;
+              }
             });
           },
           [&](bool failed) {
             ASSERT_TRUE(in_order) << "lines as they are in the file, each once and whole";
             ASSERT_EQ(error, failed && which != system_call::close ? EIO : 0);
-            if (error == 0) {
-              ASSERT_TRUE(text.ends_with("\n" + std::to_string(next - 1) + ((next - 1) % 3 == 0 ? "\r\n" : "\n")));
-            }
+            ASSERT_TRUE(error != 0 || next == std::ranges::count(text, '\n')) << next;
           });
     }
   }
@@ -413,7 +418,7 @@ TEST(failing_calls, of_lines_are_said_behind_the_lines_before) {
 TEST(failing_calls, of_shared_lines_are_said_and_no_line_comes_twice) {
   scratch const dir;
   auto const at = dir / "text";
-  auto const text = numbered_lines(large / 4);
+  auto const text = numbered_lines(large / 2);
   put(at, text);
   auto const count = static_cast<std::size_t>(std::ranges::count(text, '\n'));
   std::vector<std::atomic<int>> seen(count);
