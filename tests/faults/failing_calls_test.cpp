@@ -415,6 +415,24 @@ TEST(failing_calls, of_lines_are_said_behind_the_lines_before) {
   }
 }
 
+TEST(failing_calls, of_lines_are_no_end_for_who_asks_again) {
+  scratch const dir;
+  auto const at = dir / "text";
+  put(at, numbered_lines(large));
+  int reads = 0;
+  faulty_calls const faults{dir.path(), [&](system_call call, std::size_t) {
+                              return fault{.error = call == system_call::read && ++reads == 4 ? EIO : 0};
+                            }};
+  errand::lines lines{at};
+  auto const to_the_end = [&] {
+    for (auto i = lines.begin(); i != lines.end(); ++i) {
+    }
+  };
+  for (int i = 0; i != 3; ++i) EXPECT_EQ(error_of(at, to_the_end), EIO);
+  errand::lines missing{dir / "missing"};
+  for (int i = 0; i != 3; ++i) EXPECT_EQ(error_of(dir / "missing", [&] { static_cast<void>(missing.begin()); }), ENOENT);
+}
+
 TEST(failing_calls, of_shared_lines_are_said_and_no_line_comes_twice) {
   scratch const dir;
   auto const at = dir / "text";
