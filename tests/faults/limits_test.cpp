@@ -46,6 +46,24 @@ std::size_t entries(fs::path const& folder) {
   return static_cast<std::size_t>(std::distance(fs::directory_iterator{folder}, {}));
 }
 
+// Writes it in pieces, and closes. At each error, which must be that one, somebody `puts_right`, and it is tried again. How many
+// errors there were.
+int write_stubbornly(errand::file_writer& w, fs::path const& at, std::string_view text, int expected, auto&& put_right) {
+  int errors = 0;
+  auto const in_the_end = [&](auto&& call) {
+    while (int const error = error_of(at, call)) {
+      require(error == expected, "the error is " + std::to_string(error));
+      require(++errors < 100, "it goes on");
+      put_right();
+      w.retry();
+    }
+  };
+  for (; !text.empty(); text.remove_prefix(std::min<std::size_t>(text.size(), 60'001)))
+    in_the_end([&] { w.write(text.substr(0, 60'001)); });
+  in_the_end([&] { w.close(); });
+  return errors;
+}
+
 // ---- no space ----------------------------------------------------------------------------------------------------------
 
 TEST(full_disk, whole_files_say_so_and_an_atomic_one_leaves_the_old) {
@@ -81,25 +99,8 @@ TEST(full_disk, what_a_writer_could_not_write_is_kept_until_there_is_room) {
         auto const text = pattern(disk * mib * 3 / 4 + 77, 3);
         auto const at = folder / "file";
         errand::file_writer w{at, how};
-        std::size_t taken = 0;
-        int errors = 0;
-        auto const made_room = [&] {
-          require(++errors < 100, "there is room, so it goes on");
-          require(how == durability::atomic || text.starts_with(contents(at)), "so far in order");
-          fs::remove(folder / "ballast");
-          w.retry();
-        };
-        while (taken != text.size()) {
-          auto const piece = std::string_view{text}.substr(taken, 60'001);
-          int const error = error_of(at, [&] { w.write(piece); });
-          require(error == 0 || error == ENOSPC, "ENOSPC");
-          if (error == 0) taken += piece.size();
-          else made_room();
-        }
-        while (int const error = error_of(at, [&] { w.close(); })) {
-          require(error == ENOSPC, "ENOSPC");
-          made_room();
-        }
+        auto const make_room = [&] { fs::remove(folder / "ballast"); };
+        int const errors = write_stubbornly(w, at, text, ENOSPC, make_room);
         require(errors != 0, "the disk was full");
         require(contents(at) == text, "all bytes are there, once and in order");
       });
@@ -148,12 +149,7 @@ TEST(file_size_limit, is_an_error_and_no_signal) {
       require(contents(at) == "old" && entries(folder) == 1, "not at all");
 
       auto w = errand::file_writer::appending(at);
-      int const at_once = error_of(at, [&] { w.write(std::string_view{text}); });
-      require(at_once == 0, "taken");
-      require(error_of(at, [&] { w.close(); }) == EFBIG, "closed");
-      limit_files(RLIM_INFINITY);
-      w.retry();
-      w.close();
+      require(write_stubbornly(w, at, text, EFBIG, [] { limit_files(RLIM_INFINITY); }) == 1, "the limit is said, once");
       require(contents(at) == "old" + text, "the rest was kept");
     }
   });
@@ -192,14 +188,14 @@ TEST(descriptors_exhausted, are_an_error_and_afterwards_all_works) {
           },
           [&] { return bytes >= text.size() - 1'000'000; });  // some ends are of two bytes
       bool const shared = fails_or(at, [&] { errand::for_each_line(at, [](std::string_view) {}); }, [] { return true; });
-      w.write(std::string_view{text});
-      int const error = error_of(folder / "written", [&] { w.flush(); });
-      limit.rlim_cur = usual;
-      require(::setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+      auto const as_usual = [&] {
+        limit.rlim_cur = usual;
+        require(::setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+      };
+      int const errors = write_stubbornly(w, folder / "written", text, EMFILE, as_usual);
+      as_usual();
       require(reads && lines && shared, "what is said to be read is whole");
-      require(error == EMFILE || (error == 0 && left > 0), "written");
-      if (error != 0) w.retry();
-      w.close();
+      require(errors == 1 || (errors == 0 && left > 0), "written");
       require(contents(folder / "written") == text, "kept until there were some again");
       require(errand::read_file(at).get() == text, "and read");
     }
