@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <support/files.hpp>
+#include <support/scratch.hpp>
 #include <support/seed.hpp>
 #include <support/sequencer.hpp>
 

@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <memory>
 #include <mutex>
 
@@ -31,6 +32,7 @@ struct line_reader_of_file : line_reader {
   line_reader_of_file(std::filesystem::path path, std::source_location from) : chunks{std::move(path), from} {}
   line_chunks chunks;
   line_chunk chunk;
+  std::exception_ptr error;  // that was thrown: there is nothing behind it
 };
 
 }  // namespace
@@ -41,7 +43,15 @@ line_reader* make_line_reader(std::filesystem::path path, std::source_location f
 
 bool next_chunk(line_reader& reader) {
   auto& self = static_cast<line_reader_of_file&>(reader);
-  if (!self.chunks.next(self.chunk)) return false;
+  if (self.error != nullptr) std::rethrow_exception(self.error);  // else who asks again would take it for the end
+  try {
+    if (!self.chunks.next(self.chunk)) return false;
+  } catch (operation_cancelled const&) {
+    throw;
+  } catch (...) {
+    self.error = std::current_exception();
+    throw;
+  }
   self.rest = line_cursor{self.chunk.begin, self.chunk.end};
   return true;
 }

@@ -229,7 +229,7 @@ TEST_F(chunks, of_a_pipe_in_pieces_of_any_size) {
 
 TEST_F(chunks, several_threads_share_them_and_each_line_comes_once) {
   generator random{errand_test::test_seed()};
-  auto const text = random_text(random, std::size_t{12} << 20, 3000);
+  auto const text = random_text(random, std::size_t{6} << 20, 3000);
   write(text);
   line_chunks all{file, std::source_location::current()};
   std::vector<std::vector<std::string>> found(4);

@@ -82,8 +82,9 @@ TEST_P(streams, every_size_in_pieces_of_every_size_is_written_as_it_was_said) {
         if (random.one_in(40)) {
           ASSERT_TRUE(out.flush());
           ASSERT_EQ(out.down(), at);
-          temporary_file const* const f = &file;
-          ASSERT_TRUE(f->contents().substr(offset, at) == text.substr(0, at));
+          if (size < 10 * mib) {  // a large one is read back once, from the disk
+            ASSERT_TRUE(file.contents().substr(offset, at) == text.substr(0, at));
+          }
         }
       }
       ASSERT_TRUE(out.flush());
@@ -199,12 +200,12 @@ TEST_P(streams, behind_a_limit_of_the_files_size_they_go_on_when_it_is_lifted) {
   if (!threads_work_after_fork) GTEST_SKIP() << no_threads_after_fork;
   auto const kind = GetParam();
   for (rlim_t const limit : {rlim_t{3 * mib}, rlim_t{10 * mib}, rlim_t{10 * mib + 4096}, rlim_t{10 * mib + 100}})
-    for (std::uint64_t const expected : {std::uint64_t{0}, std::uint64_t{20 * mib}})
+    for (std::uint64_t const expected : {std::uint64_t{0}, std::uint64_t{12 * mib}})
       EXPECT_EQ(in_new_process([=] {
                   std::signal(SIGXFSZ, SIG_IGN);
                   rlimit lower{limit, RLIM_INFINITY};
                   require(::setrlimit(RLIMIT_FSIZE, &lower) == 0, "a limit");
-                  auto const text = pattern(20 * mib, 1);
+                  auto const text = pattern(12 * mib, 1);
                   temporary_file file;
                   stream_writer out{file.fd(), {.expected = expected, .kind = kind}};
                   auto const taken = out.write(bytes_of(text), text.size());
@@ -238,6 +239,7 @@ TEST_P(streams, cold_and_warm_files_of_every_size_are_read_from_everywhere) {
       }
       for (std::uint64_t const offset : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{4096}, std::uint64_t{mib + 5}})
         for (std::uint64_t const end : {UINT64_MAX, std::uint64_t{3 * mib + 5}, std::uint64_t{8 * mib}}) {
+          if (size > 10 * mib && offset % mib != 0 && offset < mib) continue;
           if (cold) forget_cached(file.fd());
           stream_reader in{file.fd(), {.offset = offset, .end = end, .direct_from = 2 * mib, .kind = GetParam()}};
           auto const to = std::min<std::uint64_t>(end, size);

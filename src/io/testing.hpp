@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -80,7 +81,7 @@ inline std::string pattern(std::size_t size, std::uint64_t salt) {
   for (std::size_t i = 0; i < size; i += 8) {
     state = state * 6'364'136'223'846'793'005U + 1'442'695'040'888'963'407U;
     std::uint64_t const word = state ^ (state >> 29U);
-    for (std::size_t j = i; j != std::min(i + 8, size); ++j) text[j] = static_cast<char>(word >> (8 * (j - i)));
+    std::memcpy(text.data() + i, &word, std::min(size - i, sizeof word));
   }
   return text;
 }

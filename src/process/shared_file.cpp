@@ -3,8 +3,11 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <ctime>
 #include <system_error>
 
 namespace errand::detail {
@@ -16,6 +19,23 @@ constexpr std::uint64_t place_alignment = 64 * 1024;
 
 [[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::system_category(), what); }
 
+// Under a limit of the files' size (RLIMIT_FSIZE) the kernel sends a signal beside the error, which would end the program
+// for processes that it perhaps never uses: it is taken back.
+int resize(int fd, off_t length) noexcept {
+  sigset_t only{};
+  sigset_t before{};
+  sigemptyset(&only);
+  sigaddset(&only, SIGXFSZ);
+  pthread_sigmask(SIG_BLOCK, &only, &before);
+  int const result = ::ftruncate(fd, length);
+  int const error = errno;
+  timespec const at_once{};
+  if (result != 0 && error == EFBIG && sigismember(&before, SIGXFSZ) == 0) ::sigtimedwait(&only, nullptr, &at_once);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  return result;
+}
+
 }  // namespace
 
 shared_file shared_file::create() {
@@ -23,7 +43,7 @@ shared_file shared_file::create() {
   file.fd_ = descriptor(::memfd_create("errand", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file.fd_) fail("errand: cannot make memory to share with worker processes (memfd_create)");
   const auto length = static_cast<off_t>(slot_bytes * (1 + ring_slots + large_slots));
-  if (::ftruncate(file.fd(), length) != 0)
+  if (resize(file.fd(), length) != 0)
     fail("errand: cannot size the memory shared with worker processes (ftruncate)");
   if (::fcntl(file.fd(), F_ADD_SEALS, F_SEAL_SHRINK) != 0)
     fail("errand: cannot seal the memory shared with worker processes (F_SEAL_SHRINK)");

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "support/files.hpp"
+#include "support/scratch.hpp"
 #include "support/in_child.hpp"
 #include "support/seed.hpp"
 #include "support/sequencer.hpp"

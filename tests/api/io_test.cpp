@@ -30,6 +30,7 @@
 #include "sched/threads.hpp"
 #include "support/files.hpp"
 #include "support/in_child.hpp"
+#include "support/scratch.hpp"
 #include "support/seed.hpp"
 #include "support/sequencer.hpp"
 

@@ -138,6 +138,20 @@ TEST(programs, rule_19_exit_waits_for_writes_whoever_holds_them) {
   std::filesystem::remove_all(dir);
 }
 
+TEST(programs, rule_19_a_return_from_main_waits_for_what_writers_were_given) {
+  std::string dir = std::filesystem::temp_directory_path() / "errand-exit-XXXXXX";
+  ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+  auto const e = run("returns_with_writers", dir);
+  EXPECT_EQ(e.status, 7);
+  EXPECT_TRUE(in_order(e.said, {"an exception that nobody took", "returns_with_writers.cpp", "/dev/full"})) << e.said;
+  for (char const* const name : {"dropped", "atomic", "static", "of main", "late"}) {
+    std::error_code error;
+    EXPECT_EQ(std::filesystem::file_size(dir + "/" + name, error), 12'000'000U) << name;
+  }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator{dir}, {}), 5);
+  std::filesystem::remove_all(dir);
+}
+
 TEST(programs, signals_to_the_program_are_handled_by_its_own_threads) {
   auto const e = run("signals");
   EXPECT_EQ(e.status, 0);

@@ -1,56 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What tests of files share: a directory for each, contents that show where they come from, and a way to keep every file
-// thread from doing anything, so that what is asked for stays queued.
+// Contents that show where they come from, and a way to keep every file thread from doing anything, so that what is asked for
+// stays queued.
 #pragma once
 
-#include <unistd.h>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
-#include <stdexcept>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "io/file_threads.hpp"
 #include "support/sequencer.hpp"
 
 namespace errand_test {
-
-/// An empty directory, gone with the test.
-class scratch {
- public:
-  scratch() {
-    std::string name = std::filesystem::temp_directory_path() / "errand-io-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error{"no directory for the test"};
-    at_ = name;
-  }
-  ~scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(at_, ignored);
-  }
-  scratch(scratch const&) = delete;
-  scratch& operator=(scratch const&) = delete;
-  std::filesystem::path operator/(std::string const& name) const { return at_ / name; }
-  [[nodiscard]] std::filesystem::path const& path() const { return at_; }
-  [[nodiscard]] std::size_t entries() const {
-    using std::filesystem::directory_iterator;
-    return static_cast<std::size_t>(std::distance(directory_iterator{at_}, directory_iterator{}));
-  }
-
- private:
-  std::filesystem::path at_;
-};
-
-inline std::string contents(std::filesystem::path const& of) {
-  std::ifstream file{of, std::ios::binary};
-  return {std::istreambuf_iterator<char>{file}, {}};
-}
-
-inline void put(std::filesystem::path const& to, std::string_view text) { std::ofstream{to, std::ios::binary} << text; }
 
 /// Bytes that show when one is missing, doubled or in the wrong place.
 inline std::string pattern(std::size_t size) {

@@ -106,8 +106,8 @@ class line_reduction {
 /// file, but with its longest line. begin() and ++ wait for what is not there yet: that parks a task, blocks a thread, and is a
 /// point of cancellation. They throw std::filesystem::filesystem_error with the path, as soon as all lines before the error
 /// have been given; operation_cancelled, and may then be called again; std::bad_alloc; for a pipe std::system_error, if there is
-/// no thread to be had. Of a file that grows or shrinks meanwhile there are the lines up to
-/// what was read.
+/// no thread to be had. An error but the cancellation is thrown again by whoever asks for more. Of a file that grows or shrinks
+/// meanwhile there are the lines up to what was read.
 ///
 /// One thread or task at a time may use it. In the child of a fork() a range that was begun before throws std::logic_error.
 /// Cost: some nanoseconds a line; for each MiB a look under a lock, and a wake if it had to be waited for.
