@@ -247,28 +247,32 @@ bool file_core::withdraw(file_request& r) noexcept {
 }
 
 void file_core::sync_for_all() noexcept {
-  for (;;) {
-    request_list taken;
-    {
-      std::lock_guard const held{guard_};
-      while (file_request* const r = syncs_.pop()) {
-        r->place_ = file_request::place::taken;
-        taken.push(*r);
-      }
-      syncing_ = !taken.empty();
-    }
-    if (taken.empty()) return;
-    if (sync_error_ == 0 && stored_ && retried([this] { return ::fdatasync(fd()); }) != 0) sync_error_ = errno;
-    while (file_request* const r = taken.pop()) {
-      try {
-        if (sync_error_ != 0) name_.fail("sync", sync_error_);
-        r->keep_result();
-      } catch (...) {
-        r->keep_failure();
-      }
-      r->end();
+  request_list taken;
+  {
+    std::lock_guard const held{guard_};
+    while (file_request* const r = syncs_.pop()) {
+      r->place_ = file_request::place::taken;
+      taken.push(*r);
     }
   }
+  if (!taken.empty() && sync_error_ == 0 && stored_ && retried([this] { return ::fdatasync(fd()); }) != 0)
+    sync_error_ = errno;
+  while (file_request* const r = taken.pop()) {
+    try {
+      if (sync_error_ != 0) name_.fail("sync", sync_error_);
+      r->keep_result();
+    } catch (...) {
+      r->keep_failure();
+    }
+    r->end();
+  }
+  {
+    std::lock_guard const held{guard_};
+    syncing_ = !syncs_.empty();
+    if (!syncing_) return;
+    syncer_.keeps = shared_from_this();
+  }
+  file_threads::of_process().submit(syncer_);  // behind what others wait for
 }
 
 // ---- file_core::driver -----------------------------------------------------------------------------------------------
@@ -301,7 +305,7 @@ class file_core::driver {
 
  private:
   enum class found : std::uint8_t { request, append, wait, nothing, others };
-  static constexpr std::size_t most_parts = 64;                   // of several appends together
+  static constexpr std::size_t most_parts = 64;                    // of several appends together
   static constexpr std::size_t most_bytes = std::size_t{1} << 20;  // likewise
   static constexpr std::size_t small = std::size_t{256} << 10;     // a read that is tried at once
   static constexpr unsigned most_turns = 256;

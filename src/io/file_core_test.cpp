@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The driver of an open file where some operations end late: others get through; and a file that is asked much gives way to
-// others.
+// The driver of an open file where some operations end late: others get through; a file that is asked much gives way to
+// others; a sync that has failed is not tried again.
 #include "io/file_core.hpp"
 
 #include "io/testing.hpp"
@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -104,6 +105,27 @@ TEST(file_driver, of_a_file_that_is_asked_much_gives_way_to_others) {
     each->ended.wait();
   }
   for (auto& each : reads) EXPECT_EQ(each.get(), "x");
+}
+
+TEST(file_syncs, once_failed_fail_for_ever) {
+  errand_test::scratch dir;
+  errand_test::put(dir / "a", "x");
+  auto const core = core_of_fifo(dir / "fifo");
+  auto const error = [&] {
+    try {
+      start_sync(core, std::source_location::current()).get();
+    } catch (std::filesystem::filesystem_error const& e) {
+      EXPECT_EQ(e.path1(), dir / "fifo");
+      return e.code();
+    }
+    return std::error_code{};
+  };
+  EXPECT_EQ(error(), std::errc::invalid_argument);  // a FIFO cannot be synced
+  descriptor const good{::open((dir / "a").c_str(), O_RDWR | O_CLOEXEC)};
+  ASSERT_EQ(::fdatasync(good.get()), 0);
+  ASSERT_EQ(::dup3(good.get(), core->fd(), O_CLOEXEC), core->fd());
+  EXPECT_EQ(error(), std::errc::invalid_argument);  // the system would say that all is well
+  start_close(core, std::source_location::current()).get();
 }
 
 }  // namespace

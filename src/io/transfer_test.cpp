@@ -454,6 +454,33 @@ TEST(transfer, a_ring_that_is_refused_in_use_is_given_up) {
             0);
 }
 
+TEST(transfer, who_waits_for_a_ring_can_be_woken_also_where_the_system_refuses_what_that_takes) {
+  if (!threads_work_after_fork) GTEST_SKIP() << no_threads_after_fork;
+  if (!ring_works()) GTEST_SKIP() << "io_uring is refused here";
+  auto const waits_and_is_woken = [](auto refuse) {
+    return in_new_process([&] {
+      std::array<int, 2> ends{};
+      require(::pipe2(ends.data(), O_CLOEXEC) == 0, "a pipe");
+      auto t = transfer::make(4, transfer::kind::ring);
+      char got = 0;
+      auto piece = piece_of(ends[0], direction::read, &got, 1, UINT64_MAX);
+      t->submit(piece);
+      refuse();
+      std::thread wakes{[&] { t->wake(); }};
+      require(t->wait_or_woken() == nullptr, "woken");
+      wakes.join();
+      require(::write(ends[1], "x", 1) == 1, "a byte");
+      require(t->wait_or_woken() == &piece && got == 'x', "the piece");
+    });
+  };
+  EXPECT_EQ(waits_and_is_woken([] { refuse_system_call(SYS_io_uring_enter, EPERM); }), 0);
+  EXPECT_EQ(waits_and_is_woken([] {
+              rlimit const none{0, 0};
+              require(::setrlimit(RLIMIT_NOFILE, &none) == 0, "no more descriptors");
+            }),
+            0);
+}
+
 // The helper threads by themselves.
 
 constexpr std::int64_t for_ever = 3'600'000'000'000;
