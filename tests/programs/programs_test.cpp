@@ -152,6 +152,15 @@ TEST(programs, rule_19_a_return_from_main_waits_for_what_writers_were_given) {
   std::filesystem::remove_all(dir);
 }
 
+// Nobody knows of a writer that is not destroyed: what it has collected is gone without a word, as of a std::ofstream.
+TEST(programs, DISABLED_rule_19_exit_beside_a_writer_writes_what_it_has_collected) {
+  std::string const file = std::filesystem::temp_directory_path() / ("errand-exit-" + std::to_string(::getpid()));
+  EXPECT_EQ(run("exits_beside_a_writer", file).status, 8);
+  std::error_code error;
+  EXPECT_EQ(std::filesystem::file_size(file, error), 9U);
+  std::filesystem::remove(file, error);
+}
+
 TEST(programs, signals_to_the_program_are_handled_by_its_own_threads) {
   auto const e = run("signals");
   EXPECT_EQ(e.status, 0);
