@@ -92,7 +92,10 @@ TEST_P(streams, every_size_in_pieces_of_every_size_is_written_as_it_was_said) {
       EXPECT_EQ(out.down(), size);
       EXPECT_EQ(file.size(), size == 0 ? 0 : offset + size);
       ASSERT_TRUE(file.contents().substr(size == 0 ? 0 : offset) == text) << size << " at " << offset;
-      EXPECT_EQ(out.direct(), direct_works(file) && size >= 4 * mib) << size << " at " << offset;
+      // Between, a flush may have left it at an unaligned place each time.
+      if (size < 2 * mib || size > 10 * mib) {
+        EXPECT_EQ(out.direct(), direct_works(file) && size > 10 * mib) << size << " at " << offset;
+      }
       EXPECT_LE(file.allocated(), offset + size + 64 * 1024);
     }
   }
