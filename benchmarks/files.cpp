@@ -110,7 +110,8 @@ void verify_lines(std::string const& path, std::string_view line, std::size_t co
   std::ifstream in{path, std::ios::binary};
   std::string const contents{std::istreambuf_iterator<char>{in}, {}};
   bool right = contents.size() == count * line.size();
-  for (std::size_t at = 0; right && at < contents.size(); at += line.size()) right = contents.compare(at, line.size(), line) == 0;
+  for (std::size_t at = 0; right && at < contents.size(); at += line.size())
+    right = contents.compare(at, line.size(), line) == 0;
   if (!right) throw wrong_result{path + " has not the lines that were written"};
 }
 

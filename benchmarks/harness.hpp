@@ -15,8 +15,8 @@
 namespace microbench {
 
 struct settings {
-  unsigned workers = 1;     // of every pool that a row does not fix otherwise
-  bool quick = false;       // a check that everything works; its figures mean little
+  unsigned workers = 1;                               // of every pool that a row does not fix otherwise
+  bool quick = false;                                 // a check that everything works; its figures mean little
   std::uint64_t file_bytes = std::uint64_t{2} << 30;  // of a large file
   std::string scratch{};    // the directory for files; removed with all that is in it when all is over
   std::size_t exactly = 0;  // so many times, whatever makes a good repetition; for counting instructions

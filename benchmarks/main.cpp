@@ -129,7 +129,8 @@ int main(int argc, char** argv) {
       ->default_str("2G")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(std::uint64_t{64} << 20, std::uint64_t{1} << 40));
-  app.add_option("--directory", o.directory, "where their files are, in a new directory that is removed; else TMPDIR or /tmp")
+  app.add_option("--directory", o.directory,
+                 "where their files are, in a new directory that is removed; else TMPDIR or /tmp")
       ->check(CLI::ExistingDirectory);
   app.add_option("--scratch", o.how.scratch)->group("");
   app.add_option("--repeat", o.repeat)->expected(2)->group("");

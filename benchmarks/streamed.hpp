@@ -49,7 +49,9 @@ struct in_lines {
 };
 
 // Takes what is produced and does nothing with it.
-inline constexpr auto discard = [](auto&& piece) { asm volatile("" : : "r"(piece.data()), "r"(piece.size()) : "memory"); };
+inline constexpr auto discard = [](auto&& piece) {
+  asm volatile("" : : "r"(piece.data()), "r"(piece.size()) : "memory");
+};
 
 // CPU is all of the process, less what it took just before to produce the same bytes for nobody.
 template <class Produce, class Write>
@@ -73,10 +75,12 @@ sample streamed_write(settings const& s, Produce produce, Write write) {
 }
 
 inline sample written_raw(settings const& s, void (*write)(std::string const&, std::uint64_t)) {
-  return streamed_write(s, [](std::uint64_t) {}, [&](std::string const& path, std::uint64_t blocks) {
-    write(path, blocks);
-    return std::vector<fact>{};
-  });
+  return streamed_write(
+      s, [](std::uint64_t) {},
+      [&](std::string const& path, std::uint64_t blocks) {
+        write(path, blocks);
+        return std::vector<fact>{};
+      });
 }
 
 // The file is put out of the page cache before. read() verifies what it read and throws wrong_result.
@@ -96,7 +100,8 @@ sample cold_read(settings const& s, Read read) {
 }
 
 inline sample read_raw(settings const& s, void (*read)(std::string const&, std::uint64_t, block_reader const&)) {
-  return cold_read(s, [&](std::string const& path, std::uint64_t blocks) { read(path, blocks, [](char const*, std::uint64_t) {}); });
+  return cold_read(
+      s, [&](std::string const& path, std::uint64_t blocks) { read(path, blocks, [](char const*, std::uint64_t) {}); });
 }
 
 }  // namespace microbench

@@ -51,8 +51,8 @@ struct text_tally {
 template <text_work What>
 text_tally reduce_text(errand::pool& pool, std::string const& path) {
   return errand::reduce_lines(
-      pool, path, [] { return text_tally{}; },
-      [](text_tally& all, std::string_view line) { all.take<What>(line); }, &text_tally::merged);
+      pool, path, [] { return text_tally{}; }, [](text_tally& all, std::string_view line) { all.take<What>(line); },
+      &text_tally::merged);
 }
 
 // One for each thread that asks. One such object in a process.

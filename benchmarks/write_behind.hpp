@@ -5,8 +5,8 @@
 // that it was handed, and verify().
 #pragma once
 
-#include "fine_grained.hpp"
 #include "files.hpp"
+#include "fine_grained.hpp"
 #include "machine.hpp"
 
 #include <algorithm>
@@ -112,7 +112,8 @@ sample handed_over(settings const& s, Writer& writer) {
     writer.wait();
   }
   writer.verify(count);
-  return {median(times), {{"worst us", *std::max_element(times.begin(), times.end())}, {"p90 us", percentile(times, 90)}}};
+  return {median(times),
+          {{"worst us", *std::max_element(times.begin(), times.end())}, {"p90 us", percentile(times, 90)}}};
 }
 
 // The rows: a Writer is made from the settings for each repetition.

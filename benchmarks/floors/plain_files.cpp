@@ -65,7 +65,8 @@ std::string plain_read(std::string const& path) {
 }
 
 void small_files::verify() const {
-  for (std::size_t i = 0; i < count(); ++i) require(plain_read(path(i)) == contents(i), "a small file has not what was written");
+  for (std::size_t i = 0; i < count(); ++i)
+    require(plain_read(path(i)) == contents(i), "a small file has not what was written");
 }
 void small_files::write() const {
   for (std::size_t i = 0; i < count(); ++i) plain_write(path(i), contents(i));

@@ -6,9 +6,9 @@ same number of workers, the pool started before the clock. By hand, for instance
 
     python3 rows.py --technique threading --workers 2 count:2000 write:100000:/tmp/lines.txt
 
-Jobs are `count:N`, `write:LINES:PATH` and `sync:LINES:PATH`, which is done when the file is on the disk. With --fine each inner loop of a counting job is a
-dispatch of its own, awaited before the next, as the post's coroutines did it. The result is one
-line of JSON.
+Jobs are `count:N`, `write:LINES:PATH` and `sync:LINES:PATH`, which is done when the file is
+on the disk. With --fine each inner loop of a counting job is a dispatch of its own, awaited
+before the next, as the post's coroutines did it. The result is one line of JSON.
 """
 
 import argparse

@@ -50,7 +50,8 @@ class one_stream {
   std::ofstream out_;
 };
 
-add const one_core_free{"file-behind", role::rival, "std::ofstream", &behind<one_stream>::one_core_free, place::own_process};
+add const one_core_free{"file-behind", role::rival, "std::ofstream", &behind<one_stream>::one_core_free,
+                        place::own_process};
 add const all_busy{"file-behind-busy", role::rival, "std::ofstream", &behind<one_stream>::all_busy, place::own_process};
 add const handed{"file-hand-off", role::rival, "std::ofstream", &behind<one_stream>::hand_off, place::own_process};
 

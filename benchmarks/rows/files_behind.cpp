@@ -28,7 +28,9 @@ class files_of_their_own {
   }
 
  private:
-  [[nodiscard]] std::string path(std::uint64_t index) const { return scratch_file(how_, "batch-" + std::to_string(index)); }
+  [[nodiscard]] std::string path(std::uint64_t index) const {
+    return scratch_file(how_, "batch-" + std::to_string(index));
+  }
   settings const& how_;
   std::vector<errand::future<void>> under_way_{};
 };
@@ -62,12 +64,16 @@ class nobody {
 using of_their_own = behind<files_of_their_own>;
 using through_one = behind<one_writer>;
 
-add const free_files{"file-behind", role::ours, "write_file, a file each", &of_their_own::one_core_free, place::own_process};
+add const free_files{"file-behind", role::ours, "write_file, a file each", &of_their_own::one_core_free,
+                     place::own_process};
 add const free_writer{"file-behind", role::ours, "file_writer", &through_one::one_core_free, place::own_process};
-add const free_nobody{"file-behind", role::floor, "nothing written", &behind<nobody>::one_core_free, place::own_process};
-add const busy_files{"file-behind-busy", role::ours, "write_file, a file each", &of_their_own::all_busy, place::own_process};
+add const free_nobody{"file-behind", role::floor, "nothing written", &behind<nobody>::one_core_free,
+                      place::own_process};
+add const busy_files{"file-behind-busy", role::ours, "write_file, a file each", &of_their_own::all_busy,
+                     place::own_process};
 add const busy_writer{"file-behind-busy", role::ours, "file_writer", &through_one::all_busy, place::own_process};
-add const busy_nobody{"file-behind-busy", role::floor, "nothing written", &behind<nobody>::all_busy, place::own_process};
+add const busy_nobody{"file-behind-busy", role::floor, "nothing written", &behind<nobody>::all_busy,
+                      place::own_process};
 add const handed_files{"file-hand-off", role::ours, "write_file", &of_their_own::hand_off, place::own_process};
 add const handed_writer{"file-hand-off", role::ours, "file_writer", &through_one::hand_off, place::own_process};
 

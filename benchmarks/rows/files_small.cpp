@@ -26,7 +26,8 @@ add const read{"file-small-read", role::ours, "read_file", [](settings const& s)
                    return small_read(s, [](small_files const& files) {
                      std::vector<errand::future<std::string>> under_way;
                      under_way.reserve(files.count());
-                     for (std::size_t i = 0; i < files.count(); ++i) under_way.push_back(errand::read_file(files.path(i)));
+                     for (std::size_t i = 0; i < files.count(); ++i)
+                       under_way.push_back(errand::read_file(files.path(i)));
                      std::vector<std::string> all;
                      all.reserve(files.count());
                      for (auto& f : under_way) all.push_back(f.get());

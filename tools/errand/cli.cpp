@@ -36,13 +36,17 @@ constexpr char const* bench_footer =
     "  errand bench text --help";
 
 constexpr char const* text_description =
-    "Analyses a text line by line and writes two files on the way: in serial C++, in the same code with errand's lines and\n"
-    "file_writer, on all workers with reduce_lines, and in awk, Python and sort where they are installed. Any text will do:\n"
-    "a line's key is its first word that begins with a letter, its value the last number in it. Beside them stands what\n"
+    "Analyses a text line by line and writes two files on the way: in serial C++, in the same code with errand's lines "
+    "and\n"
+    "file_writer, on all workers with reduce_lines, and in awk, Python and sort where they are installed. Any text "
+    "will do:\n"
+    "a line's key is its first word that begins with a letter, its value the last number in it. Beside them stands "
+    "what\n"
     "the machine can do with the bytes alone.";
 
 constexpr char const* text_footer =
-    "Programs: serial lines reduce awk python sort. The others are left out, unless named, for a text of your own and for\n"
+    "Programs: serial lines reduce awk python sort. The others are left out, unless named, for a text of your own and "
+    "for\n"
     "one of more than 1G.\n"
     "\n"
     "Examples:\n"
@@ -173,9 +177,12 @@ command_line parse_command_line(int argc, char** argv) {
       ->expected(1);
   add_common_options(suite, raw);
   CLI::App& text = *suite.add_subcommand("text", "The author's real work: an analysis of a text file");
-  text.add_option("FILE", raw.file, "The text; without one, a log is generated, and kept in ~/.cache/errand for the next time")
+  text.add_option("FILE", raw.file,
+                  "The text; without one, a log is generated, and kept in ~/.cache/errand for the next time")
       ->type_name(" ");
-  text.add_option("--size", raw.size, "Size of the generated text: 500M, 2G")->type_name("BYTES")->capture_default_str();
+  text.add_option("--size", raw.size, "Size of the generated text: 500M, 2G")
+      ->type_name("BYTES")
+      ->capture_default_str();
   text.add_flag("--cold", raw.cold, "Put the text out of the page cache before each program");
   text.add_option("--program", raw.programs, "Only these programs (and the serial one)")
       ->type_name("NAME")

@@ -26,7 +26,8 @@ constexpr unsigned threads_at_work = 4;
 
 class direct_file {
  public:
-  direct_file(std::string const& path, int flags) : path_(path), fd_(open(path.c_str(), flags | O_DIRECT | O_CLOEXEC, 0666)) {
+  direct_file(std::string const& path, int flags)
+      : path_(path), fd_(open(path.c_str(), flags | O_DIRECT | O_CLOEXEC, 0666)) {
     if (fd_ < 0) throw os_failure("open " + path + " for O_DIRECT", errno);
   }
   ~direct_file() { close(fd_); }
@@ -42,7 +43,8 @@ class direct_file {
     do n = call();
     while (n < 0 && errno == EINTR);
     if (n < 0) throw os_failure(what + (" " + path_), errno);
-    if (static_cast<std::size_t>(n) != size) throw failure("cannot " + (what + (" " + path_)) + ": only a part of a block");
+    if (static_cast<std::size_t>(n) != size)
+      throw failure("cannot " + (what + (" " + path_)) + ": only a part of a block");
   }
 
  private:
@@ -88,9 +90,8 @@ void write_directly(std::string const& path, std::uint64_t blocks, std::function
   }
   share_blocks(blocks, fill, [&](char* buffer, std::uint64_t index) {
     stamp(buffer, index);
-    file.whole("write", direct_block, [&] {
-      return pwrite(file.fd(), buffer, direct_block, static_cast<off_t>(index * direct_block));
-    });
+    file.whole("write", direct_block,
+               [&] { return pwrite(file.fd(), buffer, direct_block, static_cast<off_t>(index * direct_block)); });
   });
 }
 

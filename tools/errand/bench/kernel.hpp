@@ -23,11 +23,12 @@ struct job {
 
   job_kind kind = job_kind::count;
   std::uint64_t n = 0;
-  bool durable = false;  // a write job is done when the file is on the disk
+  bool durable = false;           // a write job is done when the file is on the disk
   char path[path_capacity] = {};  // of a write job, null-terminated
 
   static job count(std::uint64_t n);
-  static job write(std::uint64_t lines, std::string_view path, bool durable = false);  // throws failure if the path is too long
+  static job write(std::uint64_t lines, std::string_view path,
+                   bool durable = false);  // throws failure if the path is too long
 };
 
 struct answer {

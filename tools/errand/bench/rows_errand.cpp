@@ -151,7 +151,8 @@ answer write_behind(job const& j) noexcept {
 }
 
 // What the author wanted: a serial program, running as one task, that kicks its files off and goes
-// on calculating; they are real asynchronous files (file_writer). A workload that is nothing but calculation it kicks off job by job.
+// on calculating; they are real asynchronous files (file_writer). A workload that is nothing but
+// calculation it kicks off job by job.
 class plain_errand : public runner {
  public:
   explicit plain_errand(int workers) { set_default_workers(workers); }
@@ -195,8 +196,7 @@ void add_errand_rows(std::vector<technique>& rows) {
                                                                     "co_await async(threads, …)"));
   rows.push_back(make_technique<errand_coroutines<errand::processes>>("coro-multi", "Coro Multi", family::errand,
                                                                       "co_await async(processes, …)"));
-  rows.push_back(
-      make_technique<plain_errand>("plain", "what he wanted", family::errand,
+  rows.push_back(make_technique<plain_errand>("plain", "what he wanted", family::errand,
                                               "async(…).get() in plain serial code; file_writer"));
 }
 

@@ -17,8 +17,9 @@ namespace bench {
 namespace {
 
 std::string job_argument(job const& j) {
-  return j.kind == job_kind::count ? fmt::format("count:{}", j.n)
-                                   : quoted_for_shell(fmt::format("{}:{}:{}", j.durable ? "sync" : "write", j.n, j.path));
+  return j.kind == job_kind::count
+             ? fmt::format("count:{}", j.n)
+             : quoted_for_shell(fmt::format("{}:{}:{}", j.durable ? "sync" : "write", j.n, j.path));
 }
 
 // The numbers after "key" in the script's one flat line of JSON: `"key": 1.5` or `"key": [1, 2]`.

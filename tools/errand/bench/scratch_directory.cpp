@@ -26,8 +26,8 @@ void require_space_in(std::string const& directory, std::uint64_t bytes) {
   if (statvfs(directory.c_str(), &about) != 0) throw os_failure("ask for the free space of " + directory, errno);
   std::uint64_t const available = static_cast<std::uint64_t>(about.f_bavail) * about.f_frsize;
   if (available < bytes) {
-    throw failure(fmt::format("not enough space in {}: {} MiB are needed, {} MiB are free", directory, (bytes >> 20) + 1,
-                              available >> 20));
+    throw failure(fmt::format("not enough space in {}: {} MiB are needed, {} MiB are free", directory,
+                              (bytes >> 20) + 1, available >> 20));
   }
 }
 

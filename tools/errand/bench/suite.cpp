@@ -145,9 +145,8 @@ class suite_run {
   // Memory that the machine has never touched makes the first files much slower than all
   // later ones; one round that is not measured pays for it.
   void warm_the_page_cache() {
-    bool const writes_files =
-        !result_.behind.empty() ||
-        std::any_of(result_.workloads.begin(), result_.workloads.end(), [](workload w) { return w != workload::cpu; });
+    bool const writes_files = !result_.behind.empty() || std::any_of(result_.workloads.begin(), result_.workloads.end(),
+                                                                     [](workload w) { return w != workload::cpu; });
     if (!writes_files) return;
     run_isolated([&] {
       for (job const& j : jobs_of(workload::io, result_.scale, scratch_.path())) {

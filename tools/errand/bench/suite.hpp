@@ -47,7 +47,7 @@ struct suite_result {
   int runs = 0;
   int workers = 0;
   std::vector<workload> workloads;
-  std::vector<suite_row> rows;  // in the table's order
+  std::vector<suite_row> rows;     // in the table's order
   std::vector<behind_row> behind;  // empty unless asked for
   std::vector<std::string> absent;
   std::string python_version;

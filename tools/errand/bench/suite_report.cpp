@@ -192,7 +192,8 @@ table main_table(analysis const& a) {
     t.notes.emplace_back("Fine-grained has the post's own sizes at any scale: it is there to count dispatches.");
   }
   if (std::any_of(result.rows.begin(), result.rows.end(), [](suite_row const& r) { return r.what.id == "plain"; })) {
-    t.notes.emplace_back("\"what he wanted\" writes its files by errand::file_writer, all other rows by std::ofstream.");
+    t.notes.emplace_back(
+        "\"what he wanted\" writes its files by errand::file_writer, all other rows by std::ofstream.");
   }
   if (!result.absent.empty()) t.notes.push_back(fmt::format("Not found here: {}.", fmt::join(result.absent, ", ")));
   return t;
@@ -273,7 +274,8 @@ table behind_table(suite_result const& result) {
           is_alone ? "" : seconds_text(seconds_of(row, &behind_sample::all_seconds).median)}});
   }
   t.notes.emplace_back(
-      "s: until the counting job n = 15 000 (scaled) is done and the bytes of the I/O column are handed over, in one file. "
+      "s: until the counting job n = 15 000 (scaled) is done and the bytes of the I/O column are handed over, in one "
+      "file. "
       "slower: than with nothing written, median of the rounds' ratios.");
   return t;
 }

@@ -109,7 +109,8 @@ class text_run {
         measure(p);
       }
       progress_.step(fmt::format("run {} of {}: what this machine could do", run, options_.runs));
-      limits_.push_back(run_isolated_as([&] { return measure_limits(input_, scratch_.file("limit"), !options_.cold); }));
+      limits_.push_back(
+          run_isolated_as([&] { return measure_limits(input_, scratch_.file("limit"), !options_.cold); }));
     }
     return to_report();
   }
@@ -134,7 +135,8 @@ class text_run {
       }
       if (wanted) runs.push_back({&p});
     }
-    if (!unknown.empty()) throw failure(fmt::format("there is no program '{}'; there are: {}", *unknown.begin(), all_ids()));
+    if (!unknown.empty())
+      throw failure(fmt::format("there is no program '{}'; there are: {}", *unknown.begin(), all_ids()));
     return runs;
   }
 
@@ -204,7 +206,8 @@ class text_run {
     r.title = "errand bench text: an analysis that writes two files on the way";
     r.facts = describe_machine();
     r.facts.emplace_back("workers", std::to_string(options_.workers));
-    r.facts.emplace_back("text", fmt::format("{}{}, {}", options_.file.empty() ? "generated log, " : "", input_, size_text(size)));
+    r.facts.emplace_back(
+        "text", fmt::format("{}{}, {}", options_.file.empty() ? "generated log, " : "", input_, size_text(size)));
     r.facts.emplace_back("where", options_.cold ? "on the disk: put out of the page cache before each program"
                                                 : "in the page cache, as far as there is room");
     r.facts.emplace_back(
@@ -244,10 +247,11 @@ class text_run {
                            {"mib_per_second", rate},
                            {"peak_mib", peak}});
     }
-    t.notes.push_back(fmt::format(
-        "s: median of {} interleaved runs (other languages: one run). Totals and files were the same in all, byte by byte; "
-        "those of reduce_lines have the same lines in another order.",
-        options_.runs));
+    t.notes.push_back(
+        fmt::format("s: median of {} interleaved runs (other languages: one run). Totals and files were the same in "
+                    "all, byte by byte; "
+                    "those of reduce_lines have the same lines in another order.",
+                    options_.runs));
     if (!left_out_.empty()) {
       t.notes.push_back(fmt::format("Left out, too slow for this size or not installed: {}. --program runs them.",
                                     fmt::join(left_out_, "; ")));
@@ -270,10 +274,12 @@ class text_run {
     for (auto const& l : limits) {
       double const rate = limit(l.which);
       bool const known = rate > 0;
-      t.rows.push_back({l.title,
-                        {known ? fmt::format("{:.0f}", rate / mib) : "-", known ? fmt::format("{:.3f}", size / rate) : "-"}});
+      t.rows.push_back(
+          {l.title,
+           {known ? fmt::format("{:.0f}", rate / mib) : "-", known ? fmt::format("{:.3f}", size / rate) : "-"}});
     }
-    t.notes.emplace_back("At most 1 GiB: from the page cache by one thread, O_DIRECT by four. -: not to be had here, or not asked for.");
+    t.notes.emplace_back(
+        "At most 1 GiB: from the page cache by one thread, O_DIRECT by four. -: not to be had here, or not asked for.");
     r.tables.push_back(std::move(t));
   }
 

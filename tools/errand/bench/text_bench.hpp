@@ -13,7 +13,7 @@
 namespace bench {
 
 struct text_options {
-  std::string file;                   // empty: a generated one
+  std::string file;                  // empty: a generated one
   std::uint64_t size = 64ULL << 20;  // of the generated one
   int runs = 3;
   int workers = 1;

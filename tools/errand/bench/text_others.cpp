@@ -28,7 +28,8 @@ constexpr char const* awk_program = R"awk({
   sum[key] += value
 }
 END {
-  for (key in lines) printf "%s\t%.0f\t%.0f\t%.0f\t%.0f\n", key, lines[key], sum[key], least[key], greatest[key] | "sort > " totals
+  for (key in lines)
+    printf "%s\t%.0f\t%.0f\t%.0f\t%.0f\n", key, lines[key], sum[key], least[key], greatest[key] | "sort > " totals
 })awk";
 
 void must_succeed(std::string const& name, std::string const& command) {
@@ -54,8 +55,8 @@ void analyse_by_python(text_job const& job) {
 }
 
 void count_by_sort(text_job const& job) {
-  must_succeed("sort", fmt::format("cd {} && cut -d ' ' -f 3 {} | sort -T . | uniq -c > counts.txt", in_shell(job.directory),
-                                   in_shell(job.input)));
+  must_succeed("sort", fmt::format("cd {} && cut -d ' ' -f 3 {} | sort -T . | uniq -c > counts.txt",
+                                   in_shell(job.directory), in_shell(job.input)));
 }
 
 }  // namespace bench

@@ -116,7 +116,8 @@ void verify_same_counts(std::string const& path, std::string const& totals_path)
     std::istringstream fields(line);
     std::string key;
     fields >> key >> count;
-    if (counts[key] != count) throw failure(fmt::format("{} counts {} lines of {}, not {}", path, counts[key], key, count));
+    if (counts[key] != count)
+      throw failure(fmt::format("{} counts {} lines of {}, not {}", path, counts[key], key, count));
   }
   if (counts.size() != keys) throw failure(fmt::format("{} has {} keys, not {}", path, counts.size(), keys));
 }

@@ -21,7 +21,8 @@ namespace bench {
 
 enum class workload : unsigned { cpu, io, durable, both, fine };
 
-inline constexpr std::array all_workloads{workload::cpu, workload::io, workload::durable, workload::both, workload::fine};
+inline constexpr std::array all_workloads{workload::cpu, workload::io, workload::durable, workload::both,
+                                          workload::fine};
 inline constexpr std::size_t most_jobs = 5;
 
 struct workload_text {
