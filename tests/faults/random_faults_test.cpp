@@ -6,8 +6,8 @@
 #include "faulty_calls.hpp"
 #include "own_program.hpp"
 
-#include <errand/errand.hpp>
 #include <gtest/gtest.h>
+#include <errand/errand.hpp>
 
 #include <atomic>
 #include <cerrno>
@@ -72,7 +72,8 @@ TEST(random_faults, of_a_writer_lose_and_double_nothing) {
                              auto const at = folder / "file";
                              int errors = 0;
                              for (errand_test::rounds r{errand::detail::sanitized_memory ? 4 : 24}; r.next();) {
-                               auto const text = pattern(random.one_in(2) ? random.below(600'000) : random.below(24 * mib), random());
+                               auto const text =
+                                   pattern(random.one_in(2) ? random.below(600'000) : random.below(24 * mib), random());
                                auto const old = pattern(random.one_in(2) ? 0 : random.below(200'000), random());
                                errand_test::put(at, old);
                                bool const append = random.one_in(3);
