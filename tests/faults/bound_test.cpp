@@ -4,8 +4,8 @@
 // be on its way.
 #include "own_program.hpp"
 
-#include <errand/errand.hpp>
 #include <gtest/gtest.h>
+#include <errand/errand.hpp>
 
 #include <sys/stat.h>
 #include <atomic>
@@ -52,7 +52,8 @@ TEST(bound, of_what_is_on_its_way_holds_and_all_that_was_taken_arrives) {
               errand::file_writer w{at};
               auto const taken = fill(w);
               auto const size = std::to_string(taken.size());
-              require(taken.size() > mib / 2 && taken.size() <= 2 * mib, "up to the bound, and what is being collected: " + size);
+              require(taken.size() > mib / 2 && taken.size() <= 2 * mib,
+                      "up to the bound, and what is being collected: " + size);
               require(w.waits() == 0, "try_write does not wait");
               auto closed = w.closed();
               require(!closed.ready(), "nobody has read it");
@@ -111,7 +112,8 @@ TEST(bound, reached_by_one_writer_does_not_hold_up_others) {
               auto const taken = fill(stuck);
               auto const text = pattern(3 * mib, 4);
               errand::file_writer other{at.parent_path() / "file"};
-              for (std::size_t i = 0; i < text.size(); i += 50'001) other.write(std::string_view{text}.substr(i, 50'001));
+              for (std::size_t i = 0; i < text.size(); i += 50'001)
+                other.write(std::string_view{text}.substr(i, 50'001));
               other.close();
               require(errand_test::contents(at.parent_path() / "file") == text, "it has waited for its own alone");
               auto closed = stuck.closed();

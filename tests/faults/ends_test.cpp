@@ -4,8 +4,8 @@
 // meanwhile. With rings and with threads where it makes a difference.
 #include "own_program.hpp"
 
-#include <errand/errand.hpp>
 #include <gtest/gtest.h>
+#include <errand/errand.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -65,7 +65,8 @@ TEST(raced_stops, leave_large_files_whole_or_untouched) {
       std::thread other{[&] {
         read.request_stop();
         auto outcome = read.result();
-        read_well = outcome.stopped() || (outcome.has_value() && std::move(outcome).value().size() == fs::file_size("/proc/self/exe"));
+        read_well = outcome.stopped() ||
+                    (outcome.has_value() && std::move(outcome).value().size() == fs::file_size("/proc/self/exe"));
       }};
       write.request_stop();
       auto const outcome = write.result();

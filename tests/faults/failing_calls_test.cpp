@@ -4,8 +4,8 @@
 // to be written is there; of everything else an error was thrown.
 #include "faulty_calls.hpp"
 
-#include <errand/errand.hpp>
 #include <gtest/gtest.h>
+#include <errand/errand.hpp>
 
 #include <atomic>
 #include <cerrno>
@@ -31,8 +31,9 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t small = 3'000;
 constexpr std::size_t large = (std::size_t{9} << 20) + 5;
-constexpr system_call all_calls[] = {system_call::open,     system_call::read,   system_call::write, system_call::sync,
-                                     system_call::allocate, system_call::truncate, system_call::rename, system_call::close};
+constexpr system_call all_calls[] = {system_call::open,   system_call::read,     system_call::write,
+                                     system_call::sync,   system_call::allocate, system_call::truncate,
+                                     system_call::rename, system_call::close};
 
 // The errno that a call throws with that path; 0 if it throws nothing.
 int error_of(fs::path const& path, auto&& call) {
@@ -49,8 +50,8 @@ int error_of(fs::path const& path, auto&& call) {
 
 // Without these there is no success.
 bool is_needed(system_call call) {
-  return call == system_call::open || call == system_call::read || call == system_call::write || call == system_call::sync ||
-         call == system_call::rename;
+  return call == system_call::open || call == system_call::read || call == system_call::write ||
+         call == system_call::sync || call == system_call::rename;
 }
 
 void fail_writes(std::size_t size, durability how, bool append) {
@@ -65,7 +66,8 @@ void fail_writes(std::size_t size, durability how, bool append) {
         dir.path(), which, EIO,
         [&] {
           error = error_of(at, [&] {
-            (append ? errand::append_file(at, std::string_view{text}, how) : errand::write_file(at, std::string_view{text}, how))
+            (append ? errand::append_file(at, std::string_view{text}, how)
+                    : errand::write_file(at, std::string_view{text}, how))
                 .get();
           });
         },
@@ -94,7 +96,8 @@ void fail_writes(std::size_t size, durability how, bool append) {
 TEST(failing_calls, of_writes_small_and_large_are_said_or_did_no_harm) {
   for (auto const size : {small, large})
     for (auto const how : {durability::cached, durability::synced, durability::atomic}) {
-      if (errand::detail::sanitized_memory && size == large && how == durability::cached) continue;  // all are in the next
+      if (errand::detail::sanitized_memory && size == large && how == durability::cached)
+        continue;  // all are in the next
       SCOPED_TRACE(testing::Message{} << size << " bytes, durability " << static_cast<int>(how));
       fail_writes(size, how, false);
       if (how != durability::atomic) fail_writes(size, how, true);
@@ -160,9 +163,11 @@ void all_goes_well(fs::path const& at, std::size_t size) {
   std::size_t bytes = 0;
   for (auto const line : errand::lines{at}) bytes += line.size();
   auto const shared = errand::reduce_lines(
-      at, [] { return std::size_t{0}; }, [](std::size_t& n, std::string_view line) { n += line.size(); }, std::plus<>{});
+      at, [] { return std::size_t{0}; }, [](std::size_t& n, std::string_view line) { n += line.size(); },
+      std::plus<>{});
   std::size_t expected = 0;
-  errand::detail::split_lines(all.data(), all.data() + all.size(), [&](std::string_view line) { expected += line.size(); });
+  errand::detail::split_lines(all.data(), all.data() + all.size(),
+                              [&](std::string_view line) { expected += line.size(); });
   ASSERT_EQ(bytes, expected);
   ASSERT_EQ(shared, expected);
 }
@@ -435,7 +440,8 @@ TEST(failing_calls, of_lines_are_no_end_for_who_asks_again) {
   };
   for (int i = 0; i != 3; ++i) EXPECT_EQ(error_of(at, to_the_end), EIO);
   errand::lines missing{dir / "missing"};
-  for (int i = 0; i != 3; ++i) EXPECT_EQ(error_of(dir / "missing", [&] { static_cast<void>(missing.begin()); }), ENOENT);
+  for (int i = 0; i != 3; ++i)
+    EXPECT_EQ(error_of(dir / "missing", [&] { static_cast<void>(missing.begin()); }), ENOENT);
 }
 
 TEST(failing_calls, of_shared_lines_are_said_and_no_line_comes_twice) {

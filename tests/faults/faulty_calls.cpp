@@ -95,10 +95,10 @@ using errand_test::next;
 using errand_test::system_call;
 using errand_test::transferred;
 
-#define NEXT(name)                                                     \
-  (reinterpret_cast<decltype(&::name)>([] {                            \
-    static constinit std::atomic<void*> known{nullptr};                \
-    return next(known, #name);                                         \
+#define NEXT(name)                                      \
+  (reinterpret_cast<decltype(&::name)>([] {             \
+    static constinit std::atomic<void*> known{nullptr}; \
+    return next(known, #name);                          \
   }()))
 
 extern "C" {

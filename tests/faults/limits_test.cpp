@@ -4,8 +4,8 @@
 // io_uring, signals all the time. With rings and with threads, each in a program of its own.
 #include "own_program.hpp"
 
-#include <errand/errand.hpp>
 #include <gtest/gtest.h>
+#include <errand/errand.hpp>
 
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -48,7 +48,8 @@ std::size_t entries(fs::path const& folder) {
 
 // Writes it in pieces, and closes. At each error, which must be that one, somebody `puts_right`, and it is tried again. How many
 // errors there were.
-int write_stubbornly(errand::file_writer& w, fs::path const& at, std::string_view text, int expected, auto&& put_right) {
+int write_stubbornly(errand::file_writer& w, fs::path const& at, std::string_view text, int expected,
+                     auto&& put_right) {
   int errors = 0;
   auto const in_the_end = [&](auto&& call) {
     while (int const error = error_of(at, call)) {
@@ -72,17 +73,20 @@ TEST(full_disk, whole_files_say_so_and_an_atomic_one_leaves_the_old) {
       auto const too_much = pattern(disk * mib + 1, 1);
       auto const at = folder / "file";
       for (auto const how : {durability::cached, durability::synced}) {
-        require(error_of(at, [&] { errand::write_file(at, std::string_view{too_much}, how).get(); }) == ENOSPC, "written");
+        require(error_of(at, [&] { errand::write_file(at, std::string_view{too_much}, how).get(); }) == ENOSPC,
+                "written");
         require(too_much.starts_with(contents(at)), "a part of it is there");
         fs::remove(at);
         put(at, "old");
-        require(error_of(at, [&] { errand::append_file(at, std::string_view{too_much}, how).get(); }) == ENOSPC, "appended");
+        require(error_of(at, [&] { errand::append_file(at, std::string_view{too_much}, how).get(); }) == ENOSPC,
+                "appended");
         require(("old" + too_much).starts_with(contents(at)) && fs::file_size(at) >= 3, "behind the old");
         fs::remove(at);
       }
       put(at, "old");
       for (int i = 0; i != 3; ++i)
-        require(error_of(at, [&] { errand::write_file(at, std::string_view{too_much}, durability::atomic).get(); }) == ENOSPC,
+        require(error_of(at, [&] { errand::write_file(at, std::string_view{too_much}, durability::atomic).get(); }) ==
+                    ENOSPC,
                 "replaced");
       require(contents(at) == "old" && entries(folder) == 1, "the old file, and nothing beside it");
       auto const fits = pattern(disk * mib / 2, 2);
@@ -158,7 +162,8 @@ TEST(file_size_limit, is_an_error_and_no_signal) {
 // ---- no descriptors ----------------------------------------------------------------------------------------------------
 
 TEST(descriptors_exhausted, are_an_error_and_afterwards_all_works) {
-  if (errand::detail::address_sanitizer) GTEST_SKIP() << "a sanitizer's runtime needs descriptors to look at an object's type";
+  if (errand::detail::address_sanitizer)
+    GTEST_SKIP() << "a sanitizer's runtime needs descriptors to look at an object's type";
   in_own_programs({}, [](fs::path const& folder) {
     auto const at = folder / "file";
     auto const text = pattern(12 * mib, 5) + '\n';
@@ -181,14 +186,16 @@ TEST(descriptors_exhausted, are_an_error_and_afterwards_all_works) {
       };
       std::string found;
       std::size_t bytes = 0;
-      bool const reads = fails_or(at, [&] { found = errand::read_file(at).get(); }, [&] { return found == text; });
+      bool const reads = fails_or(
+          at, [&] { found = errand::read_file(at).get(); }, [&] { return found == text; });
       bool const lines = fails_or(
           at,
           [&] {
             for (auto const line : errand::lines{at}) bytes += line.size() + 1;
           },
           [&] { return bytes >= text.size() - 1'000'000; });  // some ends are of two bytes
-      bool const shared = fails_or(at, [&] { errand::for_each_line(at, [](std::string_view) {}); }, [] { return true; });
+      bool const shared = fails_or(
+          at, [&] { errand::for_each_line(at, [](std::string_view) {}); }, [] { return true; });
       auto const as_usual = [&] {
         limit.rlim_cur = usual;
         require(::setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
@@ -216,8 +223,10 @@ TEST(refused_files, are_said_by_writers_and_lines) {
                              if (::geteuid() == 0) require(::setuid(65534) == 0, "setuid");
                              auto const nothing = [](std::string_view) {};
                              auto const tried = [&](fs::path const& at, int expected) {
-                               require(error_of(at, [&] { static_cast<void>(errand::lines{at}.begin()); }) == expected, "lines " + at.string());
-                               require(error_of(at, [&] { errand::for_each_line(at, nothing); }) == expected, "for_each_line");
+                               require(error_of(at, [&] { static_cast<void>(errand::lines{at}.begin()); }) == expected,
+                                       "lines " + at.string());
+                               require(error_of(at, [&] { errand::for_each_line(at, nothing); }) == expected,
+                                       "for_each_line");
                                for (auto const how : {durability::cached, durability::synced, durability::atomic}) {
                                  errand::file_writer w{at, how};
                                  w.write("x");
@@ -250,12 +259,14 @@ void all_goes_well(fs::path const& at, std::size_t size) {
   require(contents(at) == text + text, "appended");
   std::size_t expected = 0;
   std::string const all = text + text;
-  errand::detail::split_lines(all.data(), all.data() + all.size(), [&](std::string_view line) { expected += line.size() + 1; });
+  errand::detail::split_lines(all.data(), all.data() + all.size(),
+                              [&](std::string_view line) { expected += line.size() + 1; });
   std::size_t bytes = 0;
   for (auto const line : errand::lines{at}) bytes += line.size() + 1;
   require(bytes == expected, "lines " + at.string());
   bytes = errand::reduce_lines(
-      at, [] { return std::size_t{0}; }, [](std::size_t& n, std::string_view line) { n += line.size() + 1; }, std::plus<>{});
+      at, [] { return std::size_t{0}; }, [](std::size_t& n, std::string_view line) { n += line.size() + 1; },
+      std::plus<>{});
   require(bytes == expected, "reduce_lines");
 }
 

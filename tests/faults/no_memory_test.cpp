@@ -4,8 +4,8 @@
 // left behind.
 #include "no_memory.hpp"
 
-#include <errand/errand.hpp>
 #include <gtest/gtest.h>
+#include <errand/errand.hpp>
 
 #include <algorithm>
 #include <functional>
@@ -68,7 +68,8 @@ TEST_F(no_memory, to_write_a_file) {
     fail_each([&] { errand::write_file(at, std::string_view{text}, how).get(); },
               [&](bool said) {
                 auto const found = contents(at);
-                ASSERT_TRUE(found == text || (said && (found == "old" || (how == durability::cached && text.starts_with(found)))));
+                ASSERT_TRUE(found == text ||
+                            (said && (found == "old" || (how == durability::cached && text.starts_with(found)))));
                 ASSERT_LE(dir.entries(), 1U);
               });
   }
@@ -93,8 +94,12 @@ TEST_F(no_memory, to_read_lines) {
       },
       [&](bool said) { ASSERT_TRUE(said ? count <= 200'000 : count == 200'000) << count; });
   auto const one_more = [](std::size_t& n, std::string_view) { ++n; };
-  fail_each([&] { count = errand::reduce_lines(at, [] { return std::size_t{0}; }, one_more, std::plus<>{}); },
-            [&](bool said) { ASSERT_TRUE(said || count == 200'000) << count; });
+  fail_each(
+      [&] {
+        count = errand::reduce_lines(
+            at, [] { return std::size_t{0}; }, one_more, std::plus<>{});
+      },
+      [&](bool said) { ASSERT_TRUE(said || count == 200'000) << count; });
 }
 
 // Who is told that there is no memory gives the piece once more. Such a piece must not have been taken.

@@ -56,8 +56,8 @@ inline bool mount_disk(char const* at, char const* options, std::string_view use
 
 }  // namespace own_program_detail
 
-/// Runs the running test once more in a new program, and there, instead of this call, body(folder), which may require(); what it says on stdout is not seen.
-/// 0 if all went well, minus the signal that ended it, refused_here. What comes before it in the test is run there too.
+/// Runs the running test once more in a new program, and there, instead of this call, body(folder), which may require(); what it
+/// says on stdout is not seen. 0 if all went well, minus the signal that ended it, refused_here. What comes before it in the test is run there too.
 template <class Body>
 int in_own_program(own_program const& how, Body body) {
   constexpr char const* which_variable = "ERRAND_TEST_BODY";
