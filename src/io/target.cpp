@@ -79,7 +79,7 @@ bool write_target::open(bool may_wait) {
 }
 
 void write_target::write(std::string_view& left) {
-  if (!stream_ && stored_ && left.size() >= large) begin_stream(left.size());
+  if (!stream_ && stored_ && (left.size() >= large || written_ >= streamed_from)) begin_stream(left.size());
   if (stream_) return take(stream_->write(reinterpret_cast<std::byte const*>(left.data()), left.size()), left);
   while (!left.empty()) {
     auto const written = retried([&] { return ::write(file_.get(), left.data(), std::min(left.size(), large)); });

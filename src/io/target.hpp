@@ -17,6 +17,9 @@ namespace errand::detail {
 
 class write_target {
  public:
+  /// From so many bytes on a stream begins: those that are written one after the other, in all.
+  static constexpr std::uint64_t streamed_from = std::uint64_t{8} << 20;
+
   write_target(char const* operation, std::filesystem::path path, write_kind kind, durability how);
 
   /// Once it has answered true, it does nothing. False: it would have to wait for who knows how long (nobody reads the FIFO,
@@ -45,8 +48,8 @@ class write_target {
   // A file that is made beside another one, to take its place: gone again unless it does.
   class stand_in;
 
-  // Of what is given at once; less is better off in the page cache. And what is written at a time where there is no stream: so
-  // that is seen to get on.
+  // Or so many at once; fewer are better off in the page cache. And what is written at a time where there is no stream: so that is
+  // seen to get on.
   static constexpr std::size_t large = std::size_t{1} << 20;
 
   [[nodiscard]] std::string behind_links() const;

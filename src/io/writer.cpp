@@ -27,7 +27,6 @@ namespace {
 // Memory for pieces: so much at first, then so much, and from so many bytes on in buffers of 1 MiB, past the page cache.
 constexpr std::size_t first_part = std::size_t{64} << 10;
 constexpr std::size_t next_parts = std::size_t{256} << 10;
-constexpr std::uint64_t large_from = std::uint64_t{8} << 20;
 // What a call takes in one step: it and an unaligned beginning go into one buffer.
 constexpr std::size_t most_at_once = io_buffer_size - io_alignment;
 // After so many parts in a row a drain lets other operations have its thread.
@@ -248,7 +247,7 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   }
   [[nodiscard]] std::unique_ptr<part> make_part(std::uint64_t offset, std::size_t least) {
     auto made = std::make_unique<part>();
-    if (offset >= large_from || least > next_parts) {
+    if (offset >= write_target::streamed_from || least > next_parts) {
       if (!many_) many_.emplace();
       made->buffer = take_io_buffer();
       // So that the next one begins at an aligned place.

@@ -7,22 +7,41 @@
 
 #include <errand/io.hpp>
 
+#include <string>
+#include <string_view>
+#include <utility>
+
 namespace bench {
 namespace {
 
-// What one worker collects, and hands to the files many lines at a time: their locks are then out of the way.
-struct part {
-  static constexpr std::size_t many = 64 << 10;
+// The lines that one worker collects for a file that all share: they are handed over many at a time, and while the next are
+// collected, the last are written.
+class shared_file_part {
+ public:
+  void append(std::string_view text) { collected_ += text; }
+  void hand_over(errand::file& to) {
+    if (under_way_.valid()) under_way_.get();
+    under_way_ = to.append(std::exchange(collected_, {}));
+  }
+  void hand_over_if_many(errand::file& to) {
+    if (collected_.size() > many) hand_over(to);
+  }
+  void finish(errand::file& to) {
+    hand_over(to);
+    under_way_.get();
+  }
 
-  totals_by_key totals;
-  std::string selected;
-  std::string table;
+ private:
+  static constexpr std::size_t many = 64 << 10;
+  std::string collected_;
+  errand::future<void> under_way_;
 };
 
-void hand_over(std::string& collected, behind_file& to) {
-  to.append(collected);
-  collected.clear();
-}
+struct part {
+  totals_by_key totals;
+  shared_file_part selected;
+  shared_file_part table;
+};
 
 }  // namespace
 
@@ -37,24 +56,24 @@ void analyse_as_lines(text_job const& job) {
 }
 
 void analyse_by_reducing(text_job const& job) {
-  behind_file selected(job.selected());
-  behind_file table(job.table());
+  errand::file selected(job.selected(), errand::open_mode::write);
+  errand::file table(job.table(), errand::open_mode::write);
   part all = errand::reduce_lines(
       job.input, [] { return part(); },
       [&](part& mine, std::string_view line) {
         analyse_line(line, mine.totals, mine.selected, mine.table);
-        if (mine.selected.size() > part::many) hand_over(mine.selected, selected);
-        if (mine.table.size() > part::many) hand_over(mine.table, table);
+        mine.selected.hand_over_if_many(selected);
+        mine.table.hand_over_if_many(table);
       },
       [&](part& into, part&& from) {
         into.totals.add(from.totals);
-        into.selected += from.selected;
-        into.table += from.table;
+        from.selected.finish(selected);
+        from.table.finish(table);
       });
-  hand_over(all.selected, selected);
-  hand_over(all.table, table);
-  selected.finish();
-  table.finish();
+  all.selected.finish(selected);
+  all.table.finish(table);
+  selected.close();
+  table.close();
   errand::write_file(job.totals(), all.totals.to_text()).get();
 }
 
