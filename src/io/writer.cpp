@@ -7,6 +7,7 @@
 #include "io/io_task.hpp"
 #include "io/target.hpp"
 #include "io/under_way.hpp"
+#include "sched/exit.hpp"
 #include "task/rare_fields.hpp"
 #include "task/unobserved.hpp"
 
@@ -29,6 +30,9 @@ constexpr std::size_t first_part = std::size_t{64} << 10;
 constexpr std::size_t next_parts = std::size_t{256} << 10;
 // What a call takes in one step: it and an unaligned beginning go into one buffer.
 constexpr std::size_t most_at_once = io_buffer_size - io_alignment;
+// Who gives more than the disk takes has to wait anyway. From wait to wait he may have less under way, down to this, until all was
+// down once: the same few buffers are then in the processor's cache. A burst still has the whole bound.
+constexpr std::size_t least_window = std::size_t{16} << 20;
 // After so many parts in a row a drain lets other operations have its thread.
 constexpr unsigned parts_in_a_row = 16;
 
@@ -109,6 +113,11 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   /// Its locks may be taken for ever, its pieces under way for ever; and what it has collected, the parent writes.
   void keep_for_ever(std::shared_ptr<writer_core> self) noexcept { itself_ = std::move(self); }
   static void in_child() noexcept;
+
+  // ---- at the end of the program, by whoever ends it -------------------------------------------------------------------
+
+  // What every writer has collected, whosever it is; but one that is to replace a file as a whole was not closed.
+  static void hand_over_all() noexcept;
   void throw_if_inherited() const {
     if (inherited())
       throw std::logic_error{"errand::file_writer: in the child of a fork, the parent process's was used"};
@@ -138,7 +147,7 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
     if (piece.size() >= room()) {
       std::lock_guard const held{guard_};
       auto const more = piece.size() + (collecting_ == nullptr ? 0 : collecting_->capacity);
-      if (under_way_.count() != 0 && !bytes_under_way::is_room_for(more)) return false;
+      if (!may_hand_over(more)) return false;
     }
     does_not_wait_ = true;  // not even if others take that room meanwhile
     on_exit const reset{[this] { does_not_wait_ = false; }};
@@ -146,11 +155,16 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
     return true;
   }
   void hand_over_collected() noexcept {
-    if (collecting_ == nullptr || at == collecting_->data()) return;
-    collecting_->end = static_cast<std::size_t>(at - collecting_->data());
-    at = nullptr;
-    end.store(nullptr, std::memory_order_relaxed);
-    hand_over(std::move(collecting_));
+    {
+      std::lock_guard const held{guard_};
+      if (collecting_ == nullptr) return;
+      collecting_->end = static_cast<std::size_t>(place() - collecting_->data());
+      go_on_at(nullptr);
+      end.store(nullptr, std::memory_order_relaxed);
+      if (collecting_->begin == collecting_->end) return collecting_.reset();
+      if (!queue(std::move(collecting_))) return;
+    }
+    start_drain();
   }
   void forbid_writes() noexcept {
     std::lock_guard const held{guard_};
@@ -224,21 +238,27 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
     if (closed_) throw std::logic_error{"errand::file_writer: written to after close()"};
   }
   [[nodiscard]] std::size_t room() noexcept {
-    return collecting_ == nullptr ? 0 : static_cast<std::size_t>(collecting_->data() + collecting_->capacity - at);
+    return collecting_ == nullptr ? 0 : static_cast<std::size_t>(collecting_->data() + collecting_->capacity - place());
+  }
+  // In what is written, if the part before is filled to its end.
+  [[nodiscard]] std::uint64_t offset_of_next() noexcept {
+    std::lock_guard const held{guard_};
+    return handed_over_bytes_ + (collecting_ == nullptr ? 0 : collecting_->capacity - collecting_->begin);
   }
   // All of it; or it throws, and has taken nothing.
   void take(std::string_view piece) {
     if (piece.size() >= room()) {
       auto const now = piece.substr(0, room());
       auto const later = piece.substr(now.size());
-      auto next = make_part(handed_over_bytes_ + (collecting_ == nullptr ? 0 : collecting_->capacity), later.size());
+      auto next = make_part(offset_of_next(), later.size());
       if (collecting_ != nullptr) {
         wait_for_room(collecting_->capacity);
         put(now);
         hand_over_collected();
       }
+      std::lock_guard const held{guard_};
       collecting_ = std::move(next);
-      at = collecting_->data();
+      go_on_at(collecting_->data());
       piece = later;
     }
     put(piece);
@@ -266,12 +286,17 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   void hand_over(std::unique_ptr<part> p) noexcept {
     {
       std::lock_guard const held{guard_};
-      handed_over_bytes_ += p->end;
-      under_way_.add(p->end);
-      handed_over_.push(std::move(p));
-      if (error_ != nullptr || std::exchange(drain_queued_, true)) return;
+      if (!queue(std::move(p))) return;
     }
     start_drain();
+  }
+  // Under guard_. True if a drain is to be started.
+  bool queue(std::unique_ptr<part> p) noexcept {
+    auto const size = p->end - p->begin;
+    handed_over_bytes_ += size;
+    under_way_.add(size);
+    handed_over_.push(std::move(p));
+    return error_ == nullptr && !std::exchange(drain_queued_, true);
   }
   void wait_for_room(std::size_t size) {
     bool counted = false;
@@ -281,8 +306,10 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
       {
         std::lock_guard const held{guard_};
         throw_if_there_is_error();
-        if (does_not_wait_ || under_way_.count() == 0 || bytes_under_way::is_room_for(size)) return;
+        if (under_way_.count() == 0) window_ = bytes_under_way::bound();
+        if (does_not_wait_ || may_hand_over(size)) return;
         if (!std::exchange(counted, true)) ++waits_;
+        window_ = std::max(std::min(window_, least_window), window_ - bytes_under_way::bound() / 8);
         waits_for_ = size;
         waiter_ = &w;
         nobody_drains = !std::exchange(drain_queued_, true);
@@ -358,14 +385,40 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
       under_way_.remove(down - settled_);
       settled_ = down;
       // Not for each part: a row of them is handed over in one go.
-      bool const may_go_on = error_ != nullptr || under_way_.count() == 0 ||
-                             bytes_under_way::is_room_for(std::max(waits_for_, bytes_under_way::bound() / 8));
-      if (may_go_on) woken = std::exchange(waiter_, nullptr);
+      if (error_ != nullptr || may_hand_over(std::max(waits_for_, bytes_under_way::bound() / 8))) woken = std::exchange(waiter_, nullptr);
     }
     if (woken != nullptr) complete(*woken);
   }
 
+  // ---- at the end of the program -------------------------------------------------------------------------------------
+
+  void hand_over_at_exit() noexcept {
+    try {
+      auto copy = std::make_unique<part>();
+      {
+        std::lock_guard const held{guard_};
+        bool const still_good = error_ == nullptr && !closed_ && how_ != durability::atomic;
+        if (!still_good && (error_ == nullptr || error_taken_)) return;
+        if (still_good && collecting_ != nullptr) {
+          copy->given.assign(collecting_->data() + collecting_->begin, at.load(std::memory_order_acquire));  // (FW1)
+          copy->end = copy->given.size();
+          collecting_->begin += copy->end;
+          if (copy->end != 0) queue(std::move(copy));
+        }
+      }
+      flush_for_nobody();
+    } catch (...) {
+      report_unobserved(further_error{std::current_exception(), {}, from_});  // without memory
+    }
+  }
+  // An error of it is one that nobody took.
+  void flush_for_nobody();
+
   // Under guard_.
+  [[nodiscard]] bool may_hand_over(std::size_t size) const noexcept {
+    auto const own = under_way_.count();
+    return own == 0 || (own + size <= window_ && bytes_under_way::is_room_for(size));
+  }
   void throw_if_there_is_error() {
     if (error_ == nullptr) return;
     error_taken_ = true;
@@ -374,11 +427,10 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
 
   std::source_location const from_;
   std::uint32_t const born_in_;
+  durability const how_;
 
-  // By the user alone, as are `at` and what it points to; `end` under guard_ when it is given room.
+  // By the user alone, as are `at` and what it points to; `end` is given room under guard_.
   std::optional<many_io_buffers> many_;
-  std::unique_ptr<part> collecting_;
-  std::uint64_t handed_over_bytes_ = 0;
   bool does_not_wait_ = false;
 
   std::atomic<bool> may_take_long_{false};  // relaxed: who does not see it yet waits for the lock, and looks again
@@ -389,7 +441,9 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   std::uint64_t settled_ = 0;   // of what is down
 
   small_lock guard_;            // all below
+  std::unique_ptr<part> collecting_;      // changed by the user alone; what it holds before `begin` has been handed over
   part_queue handed_over_;
+  std::uint64_t handed_over_bytes_ = 0;
   bytes_under_way under_way_;   // handed over and not down
   std::unique_ptr<char[]> spare_;
   bool drain_queued_ = false;   // an operation will look at handed_over_ once more
@@ -398,6 +452,7 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   std::exception_ptr error_;
   bool error_taken_ = false;
   std::uint64_t waits_ = 0;
+  std::size_t window_ = bytes_under_way::bound();  // of what this writer may have under way
   std::size_t waits_for_ = 0;   // room for so many
   frame_record* waiter_ = nullptr;
 
@@ -408,12 +463,14 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   static writer_core* all;
   writer_core* next_ = nullptr;
   writer_core* previous_ = nullptr;
+  std::uint32_t round_ = 0;
 };
 
 constinit small_lock writer_core::all_guard;
-constinit writer_core* writer_core::all = nullptr;  // under it, with the links
+constinit writer_core* writer_core::all = nullptr;  // under it, with the links and the round
 
 [[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept { writer_core::in_child(); }};
+exit_part const at_exit{&writer_core::hand_over_all};
 
 namespace {
 
@@ -450,7 +507,8 @@ bool writer_core::start_drain() noexcept {
 }
 
 writer_core::writer_core(writer_start const& s)
-    : from_{s.from}, born_in_{process_generation}, target_{"errand::file_writer", s.path, s.kind, s.how} {
+    : from_{s.from}, born_in_{process_generation}, how_{s.how}, target_{"errand::file_writer", s.path, s.kind, s.how} {
+  drain_at_exit_again();
   std::lock_guard const held{all_guard};
   next_ = all;
   if (next_ != nullptr) next_->previous_ = this;
@@ -461,6 +519,26 @@ writer_core::~writer_core() {
   std::lock_guard const held{all_guard};
   if (next_ != nullptr) next_->previous_ = previous_;
   (previous_ != nullptr ? previous_->next_ : all) = next_;
+}
+
+void writer_core::flush_for_nobody() { static_cast<void>(start(shared_from_this(), until::flushed)); }
+
+// One after the other, without the lock: to hand over may destroy one.
+void writer_core::hand_over_all() noexcept {
+  static constinit std::atomic<std::uint32_t> rounds{0};
+  auto const round = rounds.fetch_add(1, std::memory_order_relaxed) + 1;
+  for (;;) {
+    std::shared_ptr<writer_core> found;
+    {
+      std::lock_guard const held{all_guard};
+      writer_core* w = all;
+      while (w != nullptr && (w->round_ == round || w->inherited())) w = w->next_;
+      if (w == nullptr) return;
+      w->round_ = round;
+      found = w->weak_from_this().lock();
+    }
+    if (found != nullptr) found->hand_over_at_exit();
+  }
 }
 
 void writer_core::in_child() noexcept {

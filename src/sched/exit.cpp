@@ -15,6 +15,8 @@
 #include <charconv>
 #include <cstdlib>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace errand {
 
@@ -42,8 +44,9 @@ constinit std::atomic<bool> gave_up{false};
 // Counts; whoever waits looks whether it has changed.
 constinit std::atomic<std::uint32_t> steps{0};
 
-// True if nothing was left.
-bool drain(record const* self) {
+constinit exit_part* first_part = nullptr;  // written before main
+
+bool wait_for_the_rest(record const* self) {
   double const limit = limit_in_seconds();
   double seconds = 0;
   std::vector<std::string> left;
@@ -63,6 +66,12 @@ bool drain(record const* self) {
   say(line);
   gave_up.store(true, std::memory_order_relaxed);
   return false;
+}
+
+// True if nothing was left.
+bool drain(record const* self) {
+  for (exit_part* p = first_part; p != nullptr; p = p->next()) p->before();
+  return wait_for_the_rest(self);
 }
 
 // Whether drain_now() was registered by a pool; whether it was by a detach() and has not run since.
@@ -89,6 +98,7 @@ void register_once(std::atomic<bool>& registered) noexcept {
 
 void drain_at_exit() noexcept { register_once(registered_by_pool); }
 void drain_at_exit_again() noexcept { register_once(registered_by_detach); }
+exit_part::exit_part(call b) noexcept : before{b}, next_{std::exchange(first_part, this)} {}
 void is_getting_on() noexcept { steps.fetch_add(1, std::memory_order_relaxed); }
 
 void detach(record& r) {

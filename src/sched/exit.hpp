@@ -15,4 +15,20 @@ void drain_at_exit_again() noexcept;
 /// Something of what the end of the program waits for gets on, as a large file that is written: it waits its time anew.
 void is_getting_on() noexcept;
 
+/// For a module that keeps something back until it is asked for it, as a writer what it has collected: called before the end of
+/// the program waits, perhaps several times. With static storage.
+class exit_part {
+ public:
+  using call = void (*)() noexcept;
+  explicit exit_part(call before) noexcept;
+  exit_part(exit_part const&) = delete;
+  exit_part& operator=(exit_part const&) = delete;
+
+  [[nodiscard]] exit_part* next() const noexcept { return next_; }
+  call const before;
+
+ private:
+  exit_part* const next_;
+};
+
 }  // namespace errand::detail

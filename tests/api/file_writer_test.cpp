@@ -199,6 +199,42 @@ TEST_F(file_writer_test, in_the_child_of_a_fork_the_parents_takes_nothing) {
   EXPECT_EQ(text_in(at("childs")), "own");
 }
 
+TEST_F(file_writer_test, finish_hands_over_what_is_collected_and_the_writer_goes_on) {
+  errand::file_writer w{at("a")};
+  errand::file_writer const untouched{at("b")};
+  errand::file_writer whole{at("c"), errand::durability::atomic};
+  whole << "not closed";
+  std::string all;
+  for (std::size_t size : {4UL, 0UL, 70'000UL, 300'000UL, 3UL, 9'000'000UL, 1'500'000UL, 77UL}) {
+    std::string const piece(size, static_cast<char>('a' + size % 26));
+    all += piece;
+    w << piece;
+    static_cast<void>(errand::finish());  // which also counts what other tests left
+    EXPECT_TRUE(text_in(at("a")) == all) << size;
+  }
+  EXPECT_TRUE(fs::exists(at("b")));
+  EXPECT_FALSE(fs::exists(at("c")));
+  whole.close();
+  w.close();
+  EXPECT_TRUE(text_in(at("a")) == all);
+}
+
+TEST_F(file_writer_test, the_error_of_a_writer_that_still_stands_is_reported_once) {
+  static std::atomic<int> reports{0};
+  reports = 0;
+  auto const before = errand::set_unobserved_error_handler([](errand::unobserved_error const&) { ++reports; });
+  {
+    errand::file_writer w{"/dev/full"};
+    w << "no room";
+    EXPECT_EQ(errand::finish(), 1);
+    EXPECT_EQ(errand::finish(), 1);
+    EXPECT_EQ(error_of([&] { w.close(); }), std::errc::no_space_on_device);
+  }
+  EXPECT_EQ(errand::finish(), 1);
+  EXPECT_EQ(reports, 1);
+  errand::set_unobserved_error_handler(before);
+}
+
 TEST_F(file_writer_test, an_error_sticks_until_it_is_tried_again) {
   errand::file_writer w{"/dev/full"};
   w.write("lost?");

@@ -25,17 +25,21 @@ namespace detail {
 
 /// What a writer's user sees of it: the memory in which pieces are collected.
 struct writer_front {
-  char* at = nullptr;  // the next byte's place; by the user alone
+  // The next byte's place; written by the user alone. (FW1) release: who reads it at the end of the program finds the bytes.
+  std::atomic<char*> at{nullptr};
   // How far there is room. Null if the next piece is to ask first: there is no memory yet, an error, or the file is closed.
   // Relaxed: memory changes hands under a lock, and an error that comes just now is found by the next piece.
   std::atomic<char const*> end{nullptr};
 
   [[nodiscard]] bool is_room_for(std::size_t size) const noexcept {
-    return reinterpret_cast<std::uintptr_t>(at) + size < reinterpret_cast<std::uintptr_t>(end.load(std::memory_order_relaxed));
+    return reinterpret_cast<std::uintptr_t>(place()) + size < reinterpret_cast<std::uintptr_t>(end.load(std::memory_order_relaxed));
   }
+  [[nodiscard]] char* place() const noexcept { return at.load(std::memory_order_relaxed); }
+  void go_on_at(char* next) noexcept { at.store(next, std::memory_order_release); }  // (FW1)
   void put(std::string_view text) noexcept {
-    std::memcpy(at, text.data(), text.size());
-    at += text.size();
+    char* const to = place();
+    std::memcpy(to, text.data(), text.size());
+    go_on_at(to + text.size());
   }
 
  protected:
@@ -111,7 +115,7 @@ char* print_to(char* at, T const& x) noexcept {
 /// error that none of these has thrown is reported like that of a task that nobody took.
 ///
 /// A writer that is destroyed does not wait: what was given to it is still written, and a normal end of the program waits for
-/// that; _exit() and a crash do not. In the child of a fork() a writer of the parent's takes nothing: std::logic_error.
+/// that, also for what a writer has that is never destroyed (but for `atomic`); _exit() and a crash do not. In the child of a fork() a writer of the parent's takes nothing: std::logic_error.
 class file_writer {
  public:
   /// Writes the file anew: it is opened, and emptied, in the background. `how` is what close() promises, and for `synced`
@@ -163,7 +167,9 @@ class file_writer {
     auto& w = front();
     auto const most = (std::size_t{0} + ... + detail::most_printed(values));
     if (w.is_room_for(most)) {
-      ((w.at = detail::print_to(w.at, values)), ...);
+      char* at = w.place();
+      ((at = detail::print_to(at, values)), ...);
+      w.go_on_at(at);
       return;
     }
     std::string piece(most, '\0');
