@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Raw O_DIRECT by liburing: one ring, four buffers of a MiB, each handed over again as soon as it is back.
+// Raw O_DIRECT by liburing: one ring, four buffers of a MiB in large pages, each handed over again as soon as it is back.
+#include "bench/direct_disk.hpp"
 #include "streamed.hpp"
 
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 
 #include <fcntl.h>
 #include <liburing.h>
@@ -18,18 +16,6 @@ namespace microbench {
 namespace {
 
 constexpr unsigned direct_depth = 4;
-
-struct free_memory {
-  void operator()(char* p) const { std::free(p); }
-};
-using direct_buffer = std::unique_ptr<char[], free_memory>;
-
-direct_buffer make_direct_buffer() {
-  auto* const at = static_cast<char*>(std::aligned_alloc(4096, mib));
-  if (at == nullptr) throw std::bad_alloc{};
-  std::memcpy(at, the_text().bytes().data(), mib);
-  return direct_buffer{at};
-}
 
 class ring {
  public:
@@ -69,9 +55,12 @@ class ring {
 // begin(ring, slot, buffer, index) hands a block over; end(buffer, index) gets it back.
 template <class Begin, class End>
 void four_at_a_time(std::uint64_t blocks, Begin begin, End end) {
-  std::array<direct_buffer, direct_depth> buffers;
+  std::array<bench::direct_buffer, direct_depth> buffers;
   std::array<std::uint64_t, direct_depth> indices{};
-  for (auto& b : buffers) b = make_direct_buffer();
+  for (auto& b : buffers) {
+    b = bench::make_direct_buffer();
+    std::memcpy(b.get(), the_text().bytes().data(), mib);
+  }
   ring r;  // goes first: it waits
   std::uint64_t next = 0;
   auto const hand_over = [&](unsigned slot) {

@@ -121,6 +121,9 @@ std::size_t stream_writer::write(std::byte const* data, std::size_t size) {
 std::size_t stream_writer::write(io_buffer& buffer, std::size_t size) {
   if (error_ != 0) return 0;
   consider_direct();
+  // What is small, and ends where this buffer may begin, goes first, by itself: else each would be copied from here on.
+  if (direct_ && fill_ != 0 && fill_begin_ % direct_file_.alignment() == 0 && fill_ % direct_file_.alignment() == 0) send_direct();
+  if (error_ != 0) return 0;
   if (!direct_ || fill_ != 0 || room() != io_buffer_size || size > io_buffer_size) return write(buffer.get(), size);
   filling_.swap(buffer);
   fill_ = size;

@@ -119,6 +119,24 @@ TEST_P(streams, buffers_are_taken_without_a_copy_when_they_fit) {
   }
 }
 
+TEST_P(streams, buffers_are_taken_without_a_copy_behind_smaller_pieces_that_end_at_an_aligned_place) {
+  for (std::size_t const small : {std::size_t{4096}, std::size_t{256} << 10, mib - 4096}) {
+    auto const text = pattern(small + 4 * mib, small);
+    temporary_file file;
+    stream_writer out{file.fd(), {.direct_from = 0, .kind = GetParam()}};
+    ASSERT_EQ(out.write(bytes_of(text), small), small);
+    for (std::size_t at = small; at < text.size(); at += mib) {
+      auto buffer = take_io_buffer();
+      auto const* const given = buffer.get();
+      std::copy_n(bytes_of(text) + at, mib, buffer.get());
+      ASSERT_EQ(out.write(buffer, mib), mib);
+      EXPECT_EQ(buffer.get() != given, direct_works(file)) << small << ' ' << at;
+    }
+    ASSERT_TRUE(out.flush());
+    EXPECT_TRUE(file.contents() == text);
+  }
+}
+
 TEST_P(streams, what_stood_behind_and_before_stays) {
   temporary_file file;
   auto const old = pattern(30 * mib, 1);

@@ -267,7 +267,7 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   }
   [[nodiscard]] std::unique_ptr<part> make_part(std::uint64_t offset, std::size_t least) {
     auto made = std::make_unique<part>();
-    if (offset >= write_target::streamed_from || least > next_parts) {
+    if (many_ || offset >= write_target::streamed_from || least > next_parts) {
       if (!many_) many_.emplace();
       made->buffer = take_io_buffer();
       // So that the next one begins at an aligned place.

@@ -4,6 +4,7 @@
 #include "bench/failure.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -52,9 +53,7 @@ class direct_file {
   int fd_;
 };
 
-struct free_memory {
-  void operator()(char* p) const { std::free(p); }
-};
+constexpr std::size_t large_page = std::size_t{2} << 20;
 
 // work(buffer, index) for every block, by several threads; `fill` is called with each one's buffer before.
 template <class Fill, class Work>
@@ -64,8 +63,7 @@ void share_blocks(std::uint64_t blocks, Fill const& fill, Work const& work) {
   std::exception_ptr first_failure;
   auto const one = [&] {
     try {
-      std::unique_ptr<char, free_memory> const buffer(static_cast<char*>(std::aligned_alloc(4096, direct_block)));
-      if (!buffer) throw std::bad_alloc();
+      auto const buffer = make_direct_buffer();
       fill(buffer.get());
       for (std::uint64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < blocks;) work(buffer.get(), i);
     } catch (...) {
@@ -81,6 +79,15 @@ void share_blocks(std::uint64_t blocks, Fill const& fill, Work const& work) {
 }
 
 }  // namespace
+
+void free_direct_buffer::operator()(char* buffer) const { std::free(buffer); }
+
+direct_buffer make_direct_buffer() {
+  direct_buffer made(static_cast<char*>(std::aligned_alloc(large_page, large_page)));
+  if (!made) throw std::bad_alloc();
+  madvise(made.get(), large_page, MADV_HUGEPAGE);
+  return made;
+}
 
 void write_directly(std::string const& path, std::uint64_t blocks, std::function<void(char*)> const& fill,
                     std::function<void(char*, std::uint64_t)> const& stamp) {
