@@ -3,6 +3,7 @@
 // What can be asked of an open file, one by one: reads, writes, appends and syncs as requests of its core; to open, to close,
 // the size and its change as operations of the file threads.
 #include "io/file_core.hpp"
+#include "io/under_way.hpp"
 
 #include <errand/io.hpp>
 
@@ -200,6 +201,7 @@ class write_request : public file_request {
     parts_.reserve(pieces_.size());
     for (auto const& each : pieces_) parts_.add(each.view().data(), each.view().size());
     way = direction::write;
+    under_way_.add(parts_.left());
   }
   write_request(record& self, file_use use, std::uint64_t to, std::vector<file_bytes> pieces)
       : write_request{self, std::move(use), lane::any_order, to, std::move(pieces)} {}
@@ -220,7 +222,10 @@ class write_request : public file_request {
   }
   [[nodiscard]] io_parts const& to_append() const noexcept override { return parts_; }
   void take() noexcept {}
-  void let_go() noexcept { std::vector<file_bytes>{}.swap(pieces_); }
+  void let_go() noexcept {
+    std::vector<file_bytes>{}.swap(pieces_);
+    under_way_.remove(under_way_.count());
+  }
 
  private:
   [[noreturn]] void fail(int error) const {
@@ -237,6 +242,7 @@ class write_request : public file_request {
   std::uint64_t const to_;
   std::vector<file_bytes> pieces_;
   io_parts parts_;
+  bytes_under_way under_way_;
 };
 
 class append_request : public write_request {
@@ -387,14 +393,14 @@ future<Buffers> start_read_into(shared_file const& f, std::uint64_t offset, Buff
 
 future<void> start_write_at(shared_file const& f, std::uint64_t offset, std::vector<file_bytes> pieces,
                             std::source_location from) {
-  return start_request<write_request>(f, true, from, offset, std::move(pieces));
+  return unless_too_much(start_request<write_request>(f, true, from, offset, std::move(pieces)));
 }
 future<void> start_write_at(shared_file const& f, std::uint64_t offset, file_bytes bytes, std::source_location from) {
   return start_write_at(f, offset, one_piece(std::move(bytes)), from);
 }
 
 future<void> start_append(shared_file const& f, std::vector<file_bytes> pieces, std::source_location from) {
-  return start_request<append_request>(f, true, from, std::move(pieces));
+  return unless_too_much(start_request<append_request>(f, true, from, std::move(pieces)));
 }
 future<void> start_append(shared_file const& f, file_bytes bytes, std::source_location from) {
   return start_append(f, one_piece(std::move(bytes)), from);

@@ -383,6 +383,7 @@ line_chunks::got line_chunks::read_stored(line_chunk& c) {
     }
     char const* const after = after_last_newline(first, last);
     if (after == nullptr) {
+      if (is_told_to_end()) return got::told_to_end;
       add_to_line({first, last});
       continue;
     }
@@ -436,6 +437,7 @@ line_chunks::got line_chunks::read_what_comes(line_chunk& c) {
   for (;;) {
     if (filled_ == room_size()) {
       if (whole_ != 0) return give_out(c, whole_), got::lines;
+      if (is_told_to_end()) return got::told_to_end;  // of a line without end
       make_room();
     }
     char* const to = room() + filled_;
@@ -494,13 +496,15 @@ std::ptrdiff_t line_chunks::read_some(char* to, std::size_t size) {
   }
 }
 
+bool line_chunks::is_told_to_end() noexcept {
+  std::lock_guard const held{guard_};
+  return closing_;
+}
+
 // False if it is told to end.
 bool line_chunks::wait_for_more() {
   for (;;) {
-    {
-      std::lock_guard const held{guard_};
-      if (closing_) return false;
-    }
+    if (is_told_to_end()) return false;
     pollfd either[2] = {{fd_, POLLIN, 0}, {bell_, POLLIN, 0}};
     if (::poll(either, 2, -1) < 0 && errno != EINTR) throw_file_error("read lines of", path_, errno);
     if (either[1].revents != 0) clear_bell();

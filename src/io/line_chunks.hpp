@@ -110,6 +110,7 @@ class line_chunks final : private file_operation {
   static constexpr std::ptrdiff_t nothing_yet = -1;
   std::ptrdiff_t read_some(char* to, std::size_t size);
   [[nodiscard]] bool wait_for_more();
+  [[nodiscard]] bool is_told_to_end() noexcept;
   void make_room();
   void give_out(line_chunk& c, std::size_t size);
   [[nodiscard]] char* room() const noexcept;

@@ -37,4 +37,14 @@ bool bytes_under_way::is_room_for(std::size_t more) noexcept {
   return of_all.load(std::memory_order_relaxed) + more <= bound();
 }
 
+future<void> unless_too_much(future<void> started) {
+  if (!bytes_under_way::is_room_for(0)) {
+    try {
+      started.wait();
+    } catch (operation_cancelled const&) {  // of the task that waits here; it hears of it where it waits next
+    }
+  }
+  return started;
+}
+
 }  // namespace errand::detail

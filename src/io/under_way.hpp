@@ -4,6 +4,8 @@
 // ERRAND_WRITE_BEHIND). Who is beyond the bound waits, for his own: what others have under way may stay there for long.
 #pragma once
 
+#include <errand/detail/future.hpp>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -30,5 +32,9 @@ class bytes_under_way {
   std::size_t count_ = 0;
   std::uint32_t const born_in_;
 };
+
+/// A write that has been started, at once; but if all that is under way is too much, when it is down: that parks a task, blocks a
+/// thread.
+[[nodiscard]] future<void> unless_too_much(future<void> started);
 
 }  // namespace errand::detail

@@ -172,13 +172,7 @@ future<void> start_write(std::filesystem::path to, file_bytes bytes, write_kind 
                          std::source_location from) {
   if (kind == write_kind::append && how == durability::atomic)
     throw std::invalid_argument{"errand::append_file(): to append cannot be atomic: only a whole file can be replaced"};
-  auto written = start_io<write_operation>(true, from, std::move(to), std::move(bytes), kind, how);
-  if (bytes_under_way::is_room_for(0)) return written;
-  try {
-    written.wait();
-  } catch (operation_cancelled const&) {  // of the task that waits here; it hears of it where it waits next
-  }
-  return written;
+  return unless_too_much(start_io<write_operation>(true, from, std::move(to), std::move(bytes), kind, how));
 }
 
 }  // namespace errand::detail

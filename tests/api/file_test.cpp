@@ -12,10 +12,12 @@
 #include <unistd.h>
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <deque>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -758,6 +760,17 @@ TEST(open_file_kinds, all_this_holds_also_where_threads_do_what_a_ring_would) {
   pid_t child = -1;
   ASSERT_EQ(::posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environment.data()), 0);
   EXPECT_EQ(errand_test::status_of(child), 0);
+}
+
+TEST(open_file_places, beyond_the_bound_a_write_returns_when_its_bytes_are_down) {
+  scratch const dir;
+  file f{dir / "a", open_mode::write};
+  std::optional<file_threads_held> held{std::in_place};
+  auto writing = errand::async([&f] { return f.write_at(0, std::string(std::size_t{65} << 20, 'x')).ready(); });
+  static_cast<void>(writing.wait_for(std::chrono::milliseconds{50}));
+  EXPECT_FALSE(writing.ready());
+  held.reset();
+  EXPECT_TRUE(writing.get());
 }
 
 }  // namespace

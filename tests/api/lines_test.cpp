@@ -141,6 +141,16 @@ TEST_F(lines, of_a_file_that_is_not_in_the_cache) {
   EXPECT_EQ(in_order(), t.expected);
 }
 
+// It would take all memory there is.
+TEST_F(lines, a_line_without_end_is_read_no_further_when_nobody_wants_it) {
+  auto reading = errand::async([] {
+    for (auto const line : errand::lines{"/dev/zero"}) static_cast<void>(line);
+  });
+  static_cast<void>(reading.wait_for(std::chrono::milliseconds{20}));
+  reading.request_stop();
+  EXPECT_TRUE(reading.result().stopped());
+}
+
 TEST_F(lines, many_files_at_a_time) {
   generator random{errand_test::test_seed()};
   text_with_lines const t{random, 2'500'000, 200};

@@ -104,7 +104,8 @@ void drop_file(shared_file&& f) noexcept;
 /// size are finished though their future is dropped, though the task that called is stopped, and before a normal end of the
 /// program: only request_stop() on their own future keeps one from being made, if it has not begun.
 ///
-/// The memory of all that is under way is not bounded: who writes faster than the disk should wait for some of it.
+/// A write or an append returns at once, unless more than 64 MiB (ERRAND_WRITE_BEHIND, in MiB) are under way, of all files and
+/// writers together: then it returns when its own bytes are down, which parks a task and blocks a thread.
 class file {
  public:
   /// Opens it in the background. What cannot be read and written at places (a FIFO, a terminal, a socket) is refused with
