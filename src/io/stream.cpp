@@ -30,8 +30,8 @@ constexpr int dont_cache = 0x80;  // RWF_DONTCACHE of Linux 6.14
 constexpr std::uint64_t down_to(std::uint64_t n, std::uint64_t alignment) { return n - n % alignment; }
 constexpr std::uint64_t up_to(std::uint64_t n, std::uint64_t alignment) { return down_to(n + alignment - 1, alignment); }
 
-std::unique_ptr<transfer> make_transfer(std::optional<transfer::kind> kind) {
-  return kind ? transfer::make(stream_depth, *kind) : transfer::make(stream_depth);
+std::unique_ptr<transfer> make_transfer(unsigned depth, std::optional<transfer::kind> kind) {
+  return kind ? transfer::make(depth, *kind) : transfer::make(depth);
 }
 
 }  // namespace
@@ -90,7 +90,7 @@ void stream_writer::consider_direct() {
   }
   if (fill_begin_ % direct_file_.alignment() != 0) may_be_direct_ = false;  // a file system of unusual alignment
   if (!may_be_direct_) return;
-  transfer_ = make_transfer(settings_.kind);
+  transfer_ = make_transfer(stream_depth, settings_.kind);
   direct_ = true;
 }
 
@@ -383,7 +383,7 @@ bool stream_reader::choose(std::uint64_t from) {
   if (size_ - from < settings_.direct_from) return false;
   if (!direct_file_.open(fd_, O_RDONLY) || from % direct_file_.alignment() != 0) return may_be_direct_ = false;
   if (given_out_ == nullptr) given_out_ = take_io_buffer();
-  transfer_ = make_transfer(settings_.kind);
+  transfer_ = make_transfer(read_depth, settings_.kind);
   asks_ahead_ = false;
   return true;
 }

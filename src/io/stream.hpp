@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// One file from one end to the other, as fast as the disk: buffers of 1 MiB, four at a time by a transfer, past the page cache
+// One file from one end to the other, as fast as the disk: buffers of 1 MiB, several at a time by a transfer, past the page cache
 // (O_DIRECT) where that pays; what is small, unaligned or refused goes through the page cache. For a file thread, which they
 // block. Errors are kept as an errno; the caller knows the path.
 #pragma once
@@ -37,7 +37,8 @@ class direct_descriptor {
   std::size_t alignment_ = io_alignment;
 };
 
-constexpr unsigned stream_depth = 4;
+constexpr unsigned stream_depth = 4;  // pieces that are written at a time
+constexpr unsigned read_depth = 8;    // or read: those who work on what was read may keep the reader from a processor for a while
 constexpr std::uint64_t direct_from_here = std::uint64_t{8} << 20;  // bytes: for less, the page cache is the better place
 
 /// Writes bytes at consecutive offsets of an open file. Nobody else may write behind `offset` meanwhile: where it is written
@@ -205,7 +206,7 @@ class stream_reader {
 
   io_buffer given_out_;
   std::span<std::byte const> uncopied_;  // of what is in it, by read()
-  std::array<slot, stream_depth> slots_;
+  std::array<slot, read_depth> slots_;
   std::size_t first_ = 0;
   std::size_t used_ = 0;
   direct_descriptor direct_file_;

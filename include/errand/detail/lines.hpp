@@ -170,7 +170,7 @@ class lines {
 /// A regular file is read by whoever works on it, at offsets, as long as it lies in the system's cache; from a disk, a pipe or
 /// /proc it is read ahead in the background. No pool's thread is blocked by it. Lines are those up to the size that the file
 /// has at the beginning, or to its end if it shrinks. Memory: less than 2 MiB for each worker, of which at most 16 are used, and
-/// 8 for the read-ahead; more only for lines that are longer.
+/// 13 for the read-ahead; more only for lines that are longer.
 ///
 /// Throws std::filesystem::filesystem_error with the path, operation_cancelled, std::bad_alloc, std::system_error (the default
 /// pool's threads), and what f throws.
