@@ -167,6 +167,7 @@ void file_core::begin_one() {
 }
 
 void file_core::end_one() noexcept {
+  is_getting_on();
   io_task* closing = nullptr;
   {
     std::lock_guard const held{guard_};
