@@ -178,6 +178,7 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
       if (error_ == nullptr) return;
       error_ = nullptr;
       error_taken_ = false;
+      flushed_at_exit_ = false;
       again_ = true;
       if (std::exchange(drain_queued_, true)) return;
     }
@@ -296,6 +297,7 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
     handed_over_bytes_ += size;
     under_way_.add(size);
     handed_over_.push(std::move(p));
+    flushed_at_exit_ = false;
     return error_ == nullptr && !std::exchange(drain_queued_, true);
   }
   void wait_for_room(std::size_t size) {
@@ -405,6 +407,8 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
           collecting_->begin += copy->end;
           if (copy->end != 0) queue(std::move(copy));
         }
+        // Each flush has the end of the program come here once more.
+        if (std::exchange(flushed_at_exit_, true)) return;
       }
       flush_for_nobody();
     } catch (...) {
@@ -447,6 +451,7 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   bytes_under_way under_way_;   // handed over and not down
   std::unique_ptr<char[]> spare_;
   bool drain_queued_ = false;   // an operation will look at handed_over_ once more
+  bool flushed_at_exit_ = false;  // or asked for it, and nothing has come since
   bool again_ = false;          // the next that drains is to repeat what failed
   bool closed_ = false;
   std::exception_ptr error_;
