@@ -526,7 +526,7 @@ writer_core::~writer_core() {
   (previous_ != nullptr ? previous_->next_ : all) = next_;
 }
 
-void writer_core::flush_for_nobody() { static_cast<void>(start(shared_from_this(), until::flushed)); }
+void writer_core::flush_for_nobody() { static_cast<void>(start(shared_from_this(), until::flushed, true)); }
 
 // One after the other, without the lock: to hand over may destroy one.
 void writer_core::hand_over_all() noexcept {
