@@ -207,9 +207,9 @@ class write_request : public file_request {
       : write_request{self, std::move(use), lane::any_order, to, std::move(pieces)} {}
 
   bool next_step() override {
+    // The system would write behind the end, and say that all is well; and that it is, of nothing.
+    if (file().how() == open_mode::append || file().how() == open_mode::read) fail(EBADF);
     if (parts_.left() == 0) return false;
-    // The system would write behind the end, and say that all is well.
-    if (file().how() == open_mode::append) fail(EBADF);
     if (to_ > INT64_MAX || parts_.done() > INT64_MAX - to_) fail(EINVAL);
     offset = to_ + parts_.done();
     parts_.show(*this);
@@ -321,6 +321,7 @@ class resize_operation {
   using result = void;
   resize_operation(file_use use, std::uint64_t size) noexcept : use_{std::move(use)}, size_{size} {}
   bool carry_out(io_task&, bool) {
+    if (use_->how() == open_mode::read) use_->name().fail("resize", EBADF);  // EINVAL, as the system says it
     if (size_ > INT64_MAX) use_->name().fail("resize", EFBIG);
     if (retried([this] { return ::ftruncate(use_->fd(), static_cast<off_t>(size_)); }) != 0)
       use_->name().fail("resize", errno);

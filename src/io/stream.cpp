@@ -306,6 +306,15 @@ std::uint64_t stream_writer::down() const noexcept {
   return std::max(to, flushed_to_) - settings_.offset;
 }
 
+std::uint64_t stream_writer::under_way() const noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i != used_; ++i) {
+    slot const& s = slots_[(first_ + i) % slots_.size()];
+    sum += s.length - s.done;
+  }
+  return sum;
+}
+
 bool stream_writer::retry() noexcept {
   if (error_ == 0) return true;
   drain();

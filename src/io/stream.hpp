@@ -74,6 +74,9 @@ class stream_writer {
   [[nodiscard]] int error() const noexcept { return error_; }
   /// Bytes from `offset` on that the system has for certain, without a gap. What was taken beyond is kept for retry().
   [[nodiscard]] std::uint64_t down() const noexcept;
+  /// Bytes that are on their way at the moment; not those that wait for more, or for flush(). After an error with those that it
+  /// keeps.
+  [[nodiscard]] std::uint64_t under_way() const noexcept;
   /// Bytes taken.
   [[nodiscard]] std::uint64_t taken() const noexcept { return fill_begin_ + fill_ - settings_.offset; }
   /// After an error: writes again what was taken and is not down; true if nothing is left. False on an error, which may be

@@ -125,8 +125,6 @@ bool write_target::await_one() {
   return was_one;
 }
 
-std::uint64_t write_target::down() const noexcept { return written_ + (stream_ ? stream_->down() : 0); }
-
 void write_target::retry() {
   if (stream_ && !stream_->retry()) throw_error_of_stream();
 }
@@ -143,7 +141,6 @@ void write_target::sync() {
 
 void write_target::finish() {
   sync();
-  written_ = down();
   stream_.reset();
   close();
   if (successor_ == nullptr) return;

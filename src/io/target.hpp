@@ -33,8 +33,8 @@ class write_target {
   void write(io_buffer& buffer, std::string_view& left);
   /// Waits for a piece that is on its way. False: there is none.
   bool await_one();
-  /// How many bytes of those it was given the system has for certain.
-  [[nodiscard]] std::uint64_t down() const noexcept;
+  /// Bytes that are on their way. Others that were taken are the system's, or wait in a buffer for more, or for flush().
+  [[nodiscard]] std::uint64_t under_way() const noexcept { return stream_ ? stream_->under_way() : 0; }
   /// After an error: writes what was taken once more. Throws again if that fails.
   void retry();
   /// Until every reader sees all that was taken.

@@ -295,6 +295,7 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   bool queue(std::unique_ptr<part> p) noexcept {
     auto const size = p->end - p->begin;
     handed_over_bytes_ += size;
+    queued_bytes_ += size;
     under_way_.add(size);
     handed_over_.push(std::move(p));
     flushed_at_exit_ = false;
@@ -350,18 +351,21 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
         settle();
         continue;
       }
+      auto const begin = p->begin;
       try {
         p->write_to(target_);
       } catch (...) {
         std::lock_guard const held{guard_};
+        queued_bytes_ -= p->begin - begin;
         handed_over_.push_front(std::move(p));
         throw;
       }
-      settle();
       {
         std::lock_guard const held{guard_};
+        queued_bytes_ -= p->end - begin;
         if (p->capacity == next_parts && p->memory != nullptr) spare_ = std::move(p->memory);
       }
+      settle();
       if (goal == until::handed_over && n % parts_in_a_row == 0 && file_threads::of_process().now().queued != 0 && start_drain_here())
         return;
     }
@@ -378,14 +382,16 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   }
   // Another one that goes on, behind what others have queued. False: there is no memory for it.
   bool start_drain_here() noexcept;
-  // Counts what is down, and wakes who waits for that.
+  // Counts what is under way by now, and wakes who waits for that.
   void settle() noexcept {
     frame_record* woken = nullptr;
     {
       std::lock_guard const held{guard_};
-      auto const down = target_.down();
-      under_way_.remove(down - settled_);
-      settled_ = down;
+      auto const now = queued_bytes_ + target_.under_way();
+      if (auto const before = under_way_.count(); now > before)  // what had waited in the stream for more has gone off
+        under_way_.add(now - before);
+      else
+        under_way_.remove(before - now);
       // Not for each part: a row of them is handed over in one go.
       if (error_ != nullptr || may_hand_over(std::max(waits_for_, bytes_under_way::bound() / 8))) woken = std::exchange(waiter_, nullptr);
     }
@@ -440,15 +446,15 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
   std::atomic<bool> may_take_long_{false};  // relaxed: who does not see it yet waits for the lock, and looks again
 
   std::mutex draining_;         // by file threads; before guard_
-  write_target target_;         // under it, as the next two
+  write_target target_;         // under it, as the next
   bool finished_ = false;
-  std::uint64_t settled_ = 0;   // of what is down
 
   small_lock guard_;            // all below
   std::unique_ptr<part> collecting_;      // changed by the user alone; what it holds before `begin` has been handed over
   part_queue handed_over_;
   std::uint64_t handed_over_bytes_ = 0;
-  bytes_under_way under_way_;   // handed over and not down
+  std::size_t queued_bytes_ = 0;  // handed over, and not the target's
+  bytes_under_way under_way_;   // those, and what the target has on its way
   std::unique_ptr<char[]> spare_;
   bool drain_queued_ = false;   // an operation will look at handed_over_ once more
   bool flushed_at_exit_ = false;  // or asked for it, and nothing has come since
