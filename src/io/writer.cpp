@@ -127,6 +127,8 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
 
   void write(std::string_view piece) {
     check();
+    // All or nothing of what is less than a MiB.
+    if (piece.size() > most_at_once && piece.size() < io_buffer_size) return write(std::string{piece});
     do {
       auto const taken = piece.substr(0, most_at_once);
       take(taken);
