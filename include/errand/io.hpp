@@ -33,7 +33,7 @@ namespace errand {
 /// written all the same, an error is reported as every error that nobody took, and a normal end of the program waits for all
 /// writes (as long as they get on: ERRAND_EXIT_DEADLINE); _exit() and a crash do not. Nor does a stop of the task that called, or of
 /// what the future went into (then(), when_all(), …), undo it. Only request_stop() on this very future keeps a write from
-/// being made, if it has not begun; get() then throws operation_cancelled.
+/// being made, if no thread has taken it up yet; get() then throws operation_cancelled.
 ///
 /// Writes that are under way at once are made in no order, also those of one file: wait for the first, or chain them.
 ///

@@ -41,11 +41,6 @@ struct file_call : file_operation {
 
 }  // namespace
 
-void throw_file_error(char const* what, std::filesystem::path const& path, int error) {
-  throw std::filesystem::filesystem_error{std::string{"errand: cannot "} + what, path,
-                                          std::error_code{error, std::generic_category()}};
-}
-
 void on_file_thread(void (*work)(void* context) noexcept, void* context, std::source_location from) {
   file_call call{from};
   call.work = work;
@@ -78,7 +73,7 @@ struct line_chunks::chunk_waiter : frame_record {
 };
 
 line_chunks::line_chunks(std::filesystem::path path, std::source_location from)
-    : path_{std::move(path)}, from_{from}, born_in_{process_generation} {
+    : name_{"errand", std::move(path)}, from_{from}, born_in_{process_generation} {
   run = [](file_operation* self) noexcept { static_cast<line_chunks*>(self)->read_ahead(); };
 }
 
@@ -114,21 +109,22 @@ void line_chunks::abandon() noexcept {
 void line_chunks::open() {
   if (fd_ >= 0) return;
   struct stat status {};
-  if (::stat(path_.c_str(), &status) != 0) throw_file_error("open", path_, errno);
-  if (S_ISDIR(status.st_mode)) throw_file_error("read lines of", path_, EISDIR);
+  if (::stat(name_.at().c_str(), &status) != 0) name_.fail("open", errno);
+  if (S_ISDIR(status.st_mode)) name_.fail("read lines of", EISDIR);
   bool const may_keep_waiting = S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode);
   int const bell = may_keep_waiting ? ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
-  if (may_keep_waiting && bell < 0) throw_file_error("open", path_, errno);
+  if (may_keep_waiting && bell < 0) name_.fail("open", errno);
+  char const* const at = name_.at().c_str();
   int fd;
   do {
     // A pipe that nobody writes to yet would keep open() waiting. Not so with O_NONBLOCK, and its first read is not made
     // before poll() has said that a writer was there.
-    fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | (may_keep_waiting ? O_NONBLOCK : 0));
+    fd = ::open(at, O_RDONLY | O_CLOEXEC | O_NOCTTY | (may_keep_waiting ? O_NONBLOCK : 0));
   } while (fd < 0 && errno == EINTR);
   if (fd < 0) {
     int const error = errno;
     if (bell >= 0) ::close(bell);
-    throw_file_error("open", path_, error);
+    name_.fail("open", error);
   }
   if (S_ISREG(status.st_mode) && ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
     size_ = static_cast<std::uint64_t>(status.st_size);
@@ -150,7 +146,7 @@ void line_chunks::expect(std::uint64_t offset, std::uint64_t limit) noexcept {
 
 bool line_chunks::next(line_chunk& c) {
   if (inherited())
-    throw std::logic_error{"errand: in the child of a fork, lines of " + path_.string() +
+    throw std::logic_error{"errand: in the child of a fork, lines of " + name_.at() +
                            " are asked for, which the parent process is reading"};
   if (auto* const self = cancellable_task(); self != nullptr) throw_if_stopped(*self);
   bool const was_grown = c.grown.data() != nullptr;
@@ -369,7 +365,7 @@ line_chunks::got line_chunks::read_stored(line_chunk& c) {
   if (!stream_) stream_.emplace(fd_, stream_reader::settings{.offset = offset_, .end = limit_});
   for (;;) {
     auto const bytes = stream_->next();
-    if (stream_->error() != 0) throw_file_error("read lines of", path_, stream_->error());
+    if (stream_->error() != 0) name_.fail("read lines of", stream_->error());
     if (bytes.empty()) {
       if (!drop_first_line_) give_out_line(c);
       return got::end;
@@ -492,7 +488,7 @@ std::ptrdiff_t line_chunks::read_some(char* to, std::size_t size) {
     auto const n = ::read(fd_, to, size);
     if (n >= 0) return n;
     if (errno == EAGAIN && may_keep_waiting_) return nothing_yet;
-    if (errno != EINTR) throw_file_error("read lines of", path_, errno);
+    if (errno != EINTR) name_.fail("read lines of", errno);
   }
 }
 
@@ -506,7 +502,7 @@ bool line_chunks::wait_for_more() {
   for (;;) {
     if (is_told_to_end()) return false;
     pollfd either[2] = {{fd_, POLLIN, 0}, {bell_, POLLIN, 0}};
-    if (::poll(either, 2, -1) < 0 && errno != EINTR) throw_file_error("read lines of", path_, errno);
+    if (::poll(either, 2, -1) < 0 && errno != EINTR) name_.fail("read lines of", errno);
     if (either[1].revents != 0) clear_bell();
     if (either[0].revents != 0) return true;
   }

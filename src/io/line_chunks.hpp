@@ -9,6 +9,7 @@
 #include "base/lock.hpp"
 #include "io/buffers.hpp"
 #include "io/file_threads.hpp"
+#include "io/named_file.hpp"
 #include "io/stream.hpp"
 
 #include <errand/detail/record.hpp>
@@ -25,9 +26,6 @@
 #include <thread>
 
 namespace errand::detail {
-
-/// Throws std::filesystem::filesystem_error: "errand: cannot <what>".
-[[noreturn]] void throw_file_error(char const* what, std::filesystem::path const& path, int error);
 
 /// Calls work(context) on a file thread, and waits for its end. A point of cancellation: if the waiting task is stopped, the
 /// work is taken back, or waited for, and operation_cancelled is thrown.
@@ -76,7 +74,7 @@ class line_chunks final : private file_operation {
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   /// Of reads of a regular file that are not to wait: they fail with EAGAIN, EOPNOTSUPP or ENOSYS if they would.
   [[nodiscard]] int no_wait() const noexcept { return no_wait_; }
-  [[nodiscard]] std::filesystem::path const& path() const noexcept { return path_; }
+  [[nodiscard]] named_file const& name() const noexcept { return name_; }
 
   /// From now on next() waits for what start() will begin. The lines behind the first newline at `offset` or later (all, if
   /// that is 0), up to `limit` if that is not 0. Once at most, before the others are called.
@@ -126,7 +124,7 @@ class line_chunks final : private file_operation {
   void wait_for(chunk_waiter& w);
   void start_thread_of_its_own();
 
-  std::filesystem::path const path_;
+  named_file const name_;
   std::source_location const from_;
   std::uint32_t const born_in_;
   int fd_ = -1;

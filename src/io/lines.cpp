@@ -161,7 +161,7 @@ class line_runner {
       else if (errno == EAGAIN || errno == EOPNOTSUPP || errno == ENOSYS)
         return read_elsewhere(wanted);
       else if (errno != EINTR)
-        throw_file_error("read lines of", job_.chunks.path(), errno);
+        job_.chunks.name().fail("read lines of", errno);
     }
     at_end_ = filled_ < wanted || base_ + filled_ >= job_.chunks.size();
   }
@@ -191,7 +191,7 @@ class line_runner {
           }
         },
         job_.from);
-    if (error != 0) throw_file_error("read lines of", job_.chunks.path(), error);
+    if (error != 0) job_.chunks.name().fail("read lines of", error);
     at_end_ = filled_ < wanted || base_ + filled_ >= job_.chunks.size();
   }
 

@@ -36,12 +36,6 @@ constexpr std::size_t least_window = std::size_t{16} << 20;
 // After so many parts in a row a drain lets other operations have its thread.
 constexpr unsigned parts_in_a_row = 16;
 
-template <class Call>
-struct on_exit {
-  Call call;
-  ~on_exit() { call(); }
-};
-
 // Bytes that lie in one of the three.
 struct part {
   std::unique_ptr<part> next;
@@ -152,7 +146,10 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
       if (!may_hand_over(more)) return false;
     }
     does_not_wait_ = true;  // not even if others take that room meanwhile
-    on_exit const reset{[this] { does_not_wait_ = false; }};
+    struct reset {
+      ~reset() { flag = false; }
+      bool& flag;
+    } const at_the_end{does_not_wait_};
     write(piece);
     return true;
   }

@@ -135,7 +135,7 @@ class lines {
     detail::line_reader* reader_;
   };
 
-  /// Touches no file yet. Throws std::bad_alloc.
+  /// Touches no file yet; but a relative path means the current directory at this moment. Throws std::bad_alloc.
   explicit lines(std::filesystem::path path, std::source_location from = std::source_location::current())
       : reader_{detail::make_line_reader(std::move(path), from)} {}
   lines(lines&& other) noexcept : reader_{std::exchange(other.reader_, nullptr)} {}
