@@ -17,6 +17,8 @@
 #include <thread>
 #include <vector>
 
+#include "support/in_child.hpp"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -150,6 +152,7 @@ TEST_F(file_writer_test, what_is_given_to_one_that_is_dropped_is_written) {
 
 // The limit is for what does not get on. (The reader's pauses are what is tested, and far from it.)
 TEST_F(file_writer_test, the_end_of_the_program_waits_as_long_as_a_write_gets_on) {
+  if (!errand_test::threads_work_after_fork) GTEST_SKIP() << errand_test::no_threads_after_fork;
   constexpr std::size_t mib = std::size_t{1} << 20;
   auto const pipe = at("pipe");
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
@@ -174,6 +177,7 @@ TEST_F(file_writer_test, the_end_of_the_program_waits_as_long_as_a_write_gets_on
 }
 
 TEST_F(file_writer_test, in_the_child_of_a_fork_the_parents_takes_nothing) {
+  if (!errand_test::threads_work_after_fork) GTEST_SKIP() << errand_test::no_threads_after_fork;
   errand::file_writer w{at("a")};
   w << "the parent's, ";
   pid_t const child = ::fork();
