@@ -79,8 +79,8 @@ file_request* request_list::pop() noexcept {
 // ---- file_request ----------------------------------------------------------------------------------------------------
 
 file_request::file_request(record& self, file_use use, lane which) noexcept
-    : self_{self}, core_{*use}, use_{std::move(use)}, lane_{which} {
-  fd = core_.fd();
+    : self_{self}, core_{use.core()}, use_{std::move(use)}, lane_{which} {
+  fd = core_->fd();
   wake = [](waiter* w) noexcept { static_cast<file_request*>(w)->ask_to_stop(); };
 }
 

@@ -28,6 +28,7 @@ class file_use {
   ~file_use();
   [[nodiscard]] file_core& operator*() const noexcept { return *core_; }
   [[nodiscard]] file_core* operator->() const noexcept { return core_.get(); }
+  [[nodiscard]] shared_file const& core() const noexcept { return core_; }
 
  private:
   shared_file core_;
@@ -83,7 +84,7 @@ class file_request : public transfer_piece, private waiter {
   ~file_request() = default;
   /// Begins it and hands it over; it may be done afterwards.
   void start(bool kept) noexcept;
-  [[nodiscard]] file_core& file() const noexcept { return core_; }
+  [[nodiscard]] file_core& file() const noexcept { return *core_; }
   [[nodiscard]] bool stop_requested() const noexcept;
 
  private:
@@ -95,7 +96,7 @@ class file_request : public transfer_piece, private waiter {
   void ask_to_stop() noexcept;
 
   record& self_;
-  file_core& core_;  // also for a stopper that has come too late: the end waits until he has left
+  shared_file const core_;  // kept as long as the record: a stopper that has come too late refers to that, and looks here
   std::optional<file_use> use_;
   lane const lane_;
   // Under the core's guard_.
