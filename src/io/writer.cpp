@@ -112,13 +112,13 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
 
   // What every writer has collected, whosever it is; but one that is to replace a file as a whole was not closed.
   static void hand_over_all() noexcept;
+
+  // ---- by the writer's user ------------------------------------------------------------------------------------------
+
   void throw_if_inherited() const {
     if (inherited())
       throw std::logic_error{"errand::file_writer: in the child of a fork, the parent process's was used"};
   }
-
-  // ---- by the writer's user ------------------------------------------------------------------------------------------
-
   void write(std::string_view piece) {
     check();
     // All or nothing of what is less than a MiB.
@@ -416,8 +416,12 @@ class writer_core final : public writer_front, public std::enable_shared_from_th
         if (std::exchange(flushed_at_exit_, true)) return;
       }
       flush_for_nobody();
-    } catch (...) {
-      report_unobserved(further_error{std::current_exception(), {}, from_});  // without memory
+    } catch (...) {  // without memory
+      {
+        std::lock_guard const held{guard_};
+        drain_queued_ = false;  // there is none for what has been queued just now
+      }
+      report_unobserved(further_error{std::current_exception(), {}, from_});
     }
   }
   // An error of it is one that nobody took.

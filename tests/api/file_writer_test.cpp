@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "support/in_child.hpp"
+#include "support/scratch.hpp"
 
 namespace {
 
@@ -25,18 +26,11 @@ namespace fs = std::filesystem;
 
 class file_writer_test : public testing::Test {
  protected:
-  file_writer_test() { fs::create_directories(folder_); }
-  ~file_writer_test() override { fs::remove_all(folder_); }
-
   [[nodiscard]] fs::path at(char const* name) const { return folder_ / name; }
-  static std::string text_in(fs::path const& p) {
-    std::ostringstream all;
-    all << std::ifstream{p, std::ios::binary}.rdbuf();
-    return std::move(all).str();
-  }
+  static std::string text_in(fs::path const& p) { return errand_test::contents(p); }
 
  private:
-  fs::path const folder_ = fs::temp_directory_path() / ("errand-writer-" + std::to_string(::getpid()));
+  errand_test::scratch const folder_;
 };
 
 std::error_code error_of(auto const& call) {

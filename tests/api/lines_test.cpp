@@ -22,6 +22,7 @@
 
 #include "support/counted.hpp"
 #include "support/in_child.hpp"
+#include "support/scratch.hpp"
 #include "support/seed.hpp"
 #include "support/sequencer.hpp"
 
@@ -39,11 +40,8 @@ static_assert(!std::is_copy_constructible_v<errand::lines> && std::is_nothrow_mo
 class lines : public testing::Test {
  protected:
   lines() {
-    std::string name = (std::filesystem::temp_directory_path() / "errand-lines-XXXXXX").string();
-    directory = ::mkdtemp(name.data());
     file = directory / "text";
   }
-  ~lines() override { std::filesystem::remove_all(directory); }
 
   void write(std::string_view text) const { std::ofstream{file, std::ios::binary} << text; }
   // What was written is on the disk afterwards, and from `offset` on not in the system's cache.
@@ -73,7 +71,7 @@ class lines : public testing::Test {
     return found;
   }
 
-  std::filesystem::path directory;
+  errand_test::scratch directory;
   std::filesystem::path file;
 };
 using for_each_line = lines;
@@ -186,7 +184,7 @@ TEST_F(lines, may_be_moved_while_they_are_read_and_go_on) {
 TEST_F(lines, touch_nothing_before_begin_and_say_what_is_wrong_then) {
   errand::lines missing{file};
   EXPECT_EQ(error_of([&] { (void)missing.begin(); }, file), std::errc::no_such_file_or_directory);
-  EXPECT_EQ(error_of([&] { (void)errand::lines{directory}.begin(); }, directory), std::errc::is_a_directory);
+  EXPECT_EQ(error_of([&] { (void)errand::lines{directory.path()}.begin(); }, directory.path()), std::errc::is_a_directory);
   write("there now");
   errand::lines made_before{file};
   EXPECT_EQ(*made_before.begin(), "there now");
@@ -486,7 +484,7 @@ TEST_F(for_each_line, a_call_that_waits_is_woken_by_the_failure_of_another) {
 TEST_F(for_each_line, errors_name_the_path) {
   auto const nothing = [](std::string_view) {};
   EXPECT_EQ(error_of([&] { errand::for_each_line(file, nothing); }, file), std::errc::no_such_file_or_directory);
-  EXPECT_EQ(error_of([&] { errand::for_each_line(errand::inplace, directory, nothing); }, directory), std::errc::is_a_directory);
+  EXPECT_EQ(error_of([&] { errand::for_each_line(errand::inplace, directory.path(), nothing); }, directory.path()), std::errc::is_a_directory);
 }
 
 TEST_F(for_each_line, a_stop_of_the_caller_ends_it) {

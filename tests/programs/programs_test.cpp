@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/sanitizers.hpp"
+#include "support/scratch.hpp"
 
 namespace {
 
@@ -124,8 +125,8 @@ TEST(programs, rule_20_a_library_with_errand_inside_that_was_unloaded_leaves_no_
 }
 
 TEST(programs, rule_19_exit_waits_for_writes_whoever_holds_them) {
-  std::string dir = std::filesystem::temp_directory_path() / "errand-exit-XXXXXX";
-  ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+  errand_test::scratch const made;
+  std::string const dir = made.path();
   auto const e = run("exits_with_writes", dir);
   EXPECT_EQ(e.status, 6);
   EXPECT_TRUE(in_order(e.said, {"an exception that nobody took", "exits_with_writes.cpp", "/dev/full"})) << e.said;
@@ -135,12 +136,11 @@ TEST(programs, rule_19_exit_waits_for_writes_whoever_holds_them) {
   }
   std::error_code error;
   EXPECT_EQ(std::filesystem::file_size(dir + "/late", error), 4U);
-  std::filesystem::remove_all(dir);
 }
 
 TEST(programs, rule_19_a_return_from_main_waits_for_what_writers_were_given) {
-  std::string dir = std::filesystem::temp_directory_path() / "errand-exit-XXXXXX";
-  ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+  errand_test::scratch const made;
+  std::string const dir = made.path();
   auto const e = run("returns_with_writers", dir);
   EXPECT_EQ(e.status, 7);
   EXPECT_TRUE(in_order(e.said, {"an exception that nobody took", "returns_with_writers.cpp", "/dev/full"})) << e.said;
@@ -149,7 +149,6 @@ TEST(programs, rule_19_a_return_from_main_waits_for_what_writers_were_given) {
     EXPECT_EQ(std::filesystem::file_size(dir + "/" + name, error), 12'000'000U) << name;
   }
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator{dir}, {}), 5);
-  std::filesystem::remove_all(dir);
 }
 
 // It is never destroyed.

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <string>
 
+#include "support/scratch.hpp"
 #include "support/seed.hpp"
 
 namespace {
@@ -23,12 +24,9 @@ using errand_test::rounds;
 class lines_stress : public testing::Test {
  protected:
   lines_stress() {
-    std::string name = (std::filesystem::temp_directory_path() / "errand-lines-XXXXXX").string();
-    directory = ::mkdtemp(name.data());
     file = directory / "text";
     pipe = directory / "pipe";
   }
-  ~lines_stress() override { std::filesystem::remove_all(directory); }
 
   // So many lines, of any length to `longest`.
   void write_lines(generator& random, std::size_t count, unsigned longest) const {
@@ -36,7 +34,7 @@ class lines_stress : public testing::Test {
     for (std::size_t i = 0; i < count; ++i) to << std::string(random.below(longest), 'x') << '\n';
   }
 
-  std::filesystem::path directory;
+  errand_test::scratch directory;
   std::filesystem::path file;
   std::filesystem::path pipe;
 };
