@@ -131,8 +131,11 @@ void show_inputs(when_state& s) noexcept {
   input_visitor& visitor = *this_thread().asking_for_inputs;
   if (s.any) visitor.ends_with_first();
   lock_record(*s.self);
-  for (when_input* in = s.inputs; !s.released && in != s.inputs + s.count; ++in)
-    if (!in->input->done() && !visitor.visit(*in->input)) break;
+  for (when_input* in = s.inputs; !s.released && in != s.inputs + s.count; ++in) {
+    // The first success, too: when_any() stops the others now, and so ends.
+    bool const matters = !in->input->done() || (s.any && in->input->has_value_);
+    if (matters && !visitor.visit(*in->input)) break;
+  }
   unlock_record(*s.self);
 }
 

@@ -61,7 +61,7 @@ class search final : input_visitor {
     }
     return known == ends::never;
   }
-  /// A time limit, a token given from outside: of any of them, or of a task above.
+  /// A time limit, a token given from outside, a stop that is on its way: of any of them, or of a task above.
   [[nodiscard]] bool may_be_stopped_by_others() const noexcept {
     if (stopped_by_others(self_)) return true;
     for (record* const r : std::span{way_.data(), length_})
@@ -166,10 +166,12 @@ class search final : input_visitor {
     lock_record(*r);
     for (;;) {
       auto const* const rare = r->rare_.load(std::memory_order_acquire);  // (F1)
-      bool const ended = (r->state_.load(std::memory_order_relaxed) & record_state::done) != 0;
-      bool const by_others = ended || (rare != nullptr && rare->stopped_by_others);
+      auto const s = r->state_.load(std::memory_order_relaxed);
+      bool const ended = (s & record_state::done) != 0;
+      // A wait that could be seen ends with a stop; that of a task asked already is just being ended.
+      bool const by_others = (s & (record_state::done | record_state::stop)) != 0 || (rare != nullptr && rare->stopped_by_others);
       record* const parent = r->parent_;
-      bool const on_its_own = (r->state_.load(std::memory_order_relaxed) & record_state::detached) != 0;
+      bool const on_its_own = (s & record_state::detached) != 0;
       bool const go_up = !by_others && parent != nullptr && !on_its_own;
       if (go_up) lock_record(*parent);
       unlock_record(*r);

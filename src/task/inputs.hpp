@@ -12,8 +12,8 @@ namespace errand::detail {
 
 class input_visitor {
  public:
-  /// One that has not ended, as far as its owner can tell. Called under the owner's lock, which keeps it there. False: that is
-  /// enough of them.
+  /// One that has not ended, as far as its owner can tell, or has decided what the record ends with. Called under the owner's
+  /// lock, which keeps it there. False: that is enough of them.
   virtual bool visit(record& input) noexcept = 0;
   /// Said before them: that the record ends with the first success among them, not with the last end.
   virtual void ends_with_first() noexcept = 0;

@@ -313,6 +313,48 @@ TEST_P(rule_23, rule_23_when_any_waits_on_if_one_of_its_inputs_can_still_win) {
   EXPECT_EQ(a.get(), 7);
 }
 
+// The first has won, and whoever stops the others for it has not come to them all: they still wait.
+TEST_P(rule_23, rule_23_when_any_that_is_just_being_decided_is_no_cycle) {
+  errand::pool one{1};
+  handed_over<shared> first;
+  std::atomic<int> waiting{0};
+  std::atomic<bool> go{false};
+  std::atomic<bool> stopping{false};
+  std::atomic<bool> go_on{false};
+  auto winner = errand::async(errand::blocking, [&] {
+    go.wait(false);
+    return 7;
+  });
+  auto a = errand::async(one, [&] {
+             auto const lose = [&] {
+               std::stop_callback const stays{errand::this_task::stop_token(), [&] {
+                                                stopping.store(true);
+                                                go_on.wait(false);
+                                              }};
+               shared const whole = first.take();
+               ++waiting;
+               return whole.get();
+             };
+             auto b = errand::async(where, lose);
+             auto c = errand::async(where, lose);
+             while (waiting != 2) errand::this_task::yield();
+             auto any = errand::when_any(std::move(b), std::move(c), std::move(winner));
+             go.store(true);
+             go.notify_all();
+             while (!stopping) errand::this_task::yield();
+             // Begins when this task parks: the pool has one worker.
+             auto afterwards = errand::async(one, [&] {
+               go_on.store(true);
+               go_on.notify_all();
+             });
+             int const value = any.get().value;
+             afterwards.get();
+             return value;
+           }).share();
+  first.give(a);
+  EXPECT_EQ(a.get(), 7);
+}
+
 TEST_P(rule_23, rule_23_a_chain_of_waits_whose_last_one_runs_is_no_cycle) {
   std::atomic<bool> go{false};
   shared last = errand::async(errand::blocking, [&] {
