@@ -201,6 +201,7 @@ struct start_options {
   std::int64_t deadline;
   std::string_view name;
   std::stop_token const& stop;
+  bool outside = false;  // it is no pool's: to stop it is another module's work, and may take its time
 };
 
 template <class F, class... Args>

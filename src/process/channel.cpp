@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <ctime>
 #include <system_error>
 
 #include "process/shared_file.hpp"
@@ -53,8 +54,10 @@ channel::channel(int shared_fd, unsigned slot, after_fork children) : base_(null
 
 channel::~channel() { ::munmap(base_, mapped_bytes); }
 
-void wait_shared(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is) noexcept {
-  ::syscall(SYS_futex, &word, FUTEX_WAIT, while_it_is, nullptr, nullptr, 0);
+void wait_shared(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is, std::int64_t until) noexcept {
+  timespec const limit{.tv_sec = until / 1'000'000'000, .tv_nsec = until % 1'000'000'000};
+  ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, while_it_is, until == INT64_MAX ? nullptr : &limit, nullptr,
+            FUTEX_BITSET_MATCH_ANY);
 }
 
 void wake_shared(std::atomic<std::uint32_t>& word) noexcept {

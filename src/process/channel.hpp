@@ -62,6 +62,7 @@ struct channel_control {
   // The worker writes, the parent reads and does not trust.
   alignas(64) std::atomic<std::uint64_t> reply_tail;
   std::atomic<std::uint64_t> request_head;
+  std::atomic<std::int64_t> begun_at;  // where time is limited: when the running job, or an element of it, began
   // The worker sets it before it sleeps on it (a futex); whoever clears it wakes the worker.
   alignas(64) std::atomic<std::uint32_t> asleep;
   // The parent sets it when nobody there is looking; the worker takes it and rings the bell.
@@ -97,8 +98,8 @@ constexpr std::size_t message_bytes(std::size_t header, std::size_t payload) noe
   return (header + payload + message_alignment - 1) / message_alignment * message_alignment;
 }
 
-// Between processes, so not the private kind. May return for no reason.
-void wait_shared(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is) noexcept;
+// Between processes, so not the private kind. Until then, in nanoseconds of CLOCK_MONOTONIC. May return for no reason.
+void wait_shared(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is, std::int64_t until = INT64_MAX) noexcept;
 void wake_shared(std::atomic<std::uint32_t>& word) noexcept;
 
 }  // namespace errand::detail

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include <cstdio>
 #include <errand/detail/process_job.hpp>
 #include <errand/process.hpp>
 #include <string>
@@ -32,6 +33,13 @@ std::exception_ptr death_of(process_job const& job, int signal, int status, char
   std::string text = "errand: " + described(job) + " lost its worker process: " + in_words(signal, status);
   if (note != nullptr) text += std::string("; ") + note;
   return std::make_exception_ptr(process_died(text, signal, status));
+}
+
+std::exception_ptr overrun_of(process_job const& job, std::chrono::nanoseconds limit) {
+  char seconds[32];
+  std::snprintf(seconds, sizeof seconds, "%g", std::chrono::duration<double>(limit).count());
+  return std::make_exception_ptr(timed_out("errand: " + described(job) + " ran longer than the " + seconds +
+                                           " s that its pool of processes allows a job, and its worker was killed"));
 }
 
 std::exception_ptr death_of_newborns(int signal, int status) {

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "process/dispatcher.hpp"
 
-#include <poll.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <errand/detail/process_job.hpp>
+#include <new>
+#include <stdexcept>
 #include <system_error>
 
 #include "base/futex.hpp"
@@ -25,50 +23,78 @@ constexpr std::int64_t work_ahead = 200'000;
 // If so many workers in a row die before they begin a job, the next will too.
 constexpr unsigned hopeless = 3;
 
+std::int64_t later(std::int64_t at, std::chrono::nanoseconds span) noexcept {
+  return span.count() < INT64_MAX - at ? at + span.count() : INT64_MAX;
+}
+
 }  // namespace
-
-// ---- job_list
-
-void job_list::push_back(process_job& job) noexcept {
-  job.next = nullptr;
-  job.previous = last_;
-  (last_ != nullptr ? last_->next : first_) = &job;
-  last_ = &job;
-  ++size_;
-}
-
-void job_list::push_front(process_job& job) noexcept {
-  job.previous = nullptr;
-  job.next = first_;
-  (first_ != nullptr ? first_->previous : last_) = &job;
-  first_ = &job;
-  ++size_;
-}
-
-void job_list::erase(process_job& job) noexcept {
-  (job.previous != nullptr ? job.previous->next : first_) = job.next;
-  (job.next != nullptr ? job.next->previous : last_) = job.previous;
-  job.next = job.previous = nullptr;
-  --size_;
-}
 
 // ---- beginning and end
 
-dispatcher::dispatcher(zygote& origin, shared_file const& file, int bell_fd, module_list const& modules,
-                       unsigned workers)
-    : zygote_(origin), file_(file), bell_fd_(bell_fd), modules_(modules), processors_(workers), limit_(workers) {
-  workers_.reserve(workers);
-  thread_ = start_thread("errand-process", [this] { run_thread(); });
+dispatcher::dispatcher(zygote& origin, shared_file const& file, module_list const& modules, unsigned workers)
+    : zygote_(origin),
+      file_(file),
+      modules_(modules),
+      processors_(workers),
+      bell_(file.fd(), channel::after_fork::inherit) {
+  pools_.push_back(std::make_unique<pool>(workers, process_limits{}));
+  first_pool_ = pools_.front().get();
+  replies_ = start_thread("errand-process", [this] { look_for_replies(); });
+  try {
+    deaths_ = start_thread("errand-deaths", [this] { look_for_deaths(); });
+  } catch (...) {
+    end_threads();
+    throw;
+  }
 }
 
-dispatcher::~dispatcher() {
+dispatcher::~dispatcher() { end_threads(); }
+
+void dispatcher::end_threads() noexcept {
   {
     std::lock_guard const hold(lock_);
     ending_ = true;
   }
-  std::uint64_t const one = 1;
-  [[maybe_unused]] auto const written = ::write(bell_fd_, &one, sizeof one);
-  thread_.join();
+  bell_.ring();
+  zygote_.hang_up();
+  replies_.join();
+  if (deaths_.joinable()) deaths_.join();
+}
+
+// ---- pools
+
+process_pool_core& dispatcher::add_pool(unsigned workers, process_limits const& limits) {
+  auto made = std::make_unique<pool>(workers, limits);
+  std::lock_guard const hold(lock_);
+  pools_.push_back(std::move(made));
+  return *pools_.back();
+}
+
+void dispatcher::end_pool(process_pool_core& p) noexcept {
+  std::unique_lock hold(lock_);
+  pool_changed_.wait(hold, [&] { return p.unfinished == 0; });
+  for (auto& w : workers_)
+    if (w->pool == &p) condemn(*w, cause::pool_ended);
+  pool_changed_.wait(hold, [&] { return p.living == 0; });
+  remove_workers(p);
+  std::erase_if(pools_, [&](auto& each) { return each.get() == &p; });
+}
+
+// Their entries, with the mapping and the memory of their rings.
+void dispatcher::remove_workers(pool& p) noexcept {
+  if (spinner_ != nullptr && spinner_->pool == &p) spinner_ = nullptr;
+  for (auto& w : workers_)
+    if (w->pool == &p) file_.discard(shared_file::slot_bytes * w->slot, shared_file::slot_bytes);
+  std::erase_if(workers_, [&](auto& w) { return w->pool == &p; });
+}
+
+process_statistics dispatcher::statistics(process_pool_core* of) noexcept {
+  std::lock_guard const hold(lock_);
+  pool const& p = of != nullptr ? *of : *first_pool_;
+  process_statistics found = p.counted;
+  found.workers = static_cast<unsigned>(p.living);
+  for (auto& w : workers_) found.busy += w->pool == &p && !w->sent.empty() ? 1 : 0;
+  return found;
 }
 
 // ---- the three verbs
@@ -81,7 +107,7 @@ void dispatcher::prepare(process_job& job) {
   job.target_module = target.module;
   job.target_offset = target.offset;
   job.end = process_job_end::none;
-  job.stop_wanted = false;
+  job.stop_wanted = job.overran = false;
   job.large_arguments = job.large_reply = 0;
   if (job.argument_size <= inline_limit) return;
   std::uint64_t at = 0;
@@ -98,13 +124,20 @@ void dispatcher::submit(process_job& job) noexcept {
   ended over;
   {
     std::lock_guard const hold(lock_);
+    if (job.pool == nullptr) job.pool = first_pool_;
     job.id = ++last_id_;
-    job.where = place::queued;
-    queued_.push_back(job);
-    if (broken_)
-      lose_zygote(over);
-    else
-      feed(over);
+    job.pool->counted.jobs += job.calls;
+    if (job.pool != first_pool_) ++job.pool->unfinished;
+    if (job.stop_wanted) {
+      end_job(job, process_job_end::stopped, over);
+    } else {
+      job.where = place::queued;
+      job.pool->queued.push_back(job);
+      if (broken_)
+        lose_zygote(over);
+      else
+        feed(*job.pool, over);
+    }
   }
   finish(over);
 }
@@ -114,11 +147,12 @@ void dispatcher::stop(process_job& job) noexcept {
   {
     std::lock_guard const hold(lock_);
     if (job.where == place::queued) {
-      queued_.erase(job);
-      end_stopped(job, over);
+      job.pool->queued.erase(job);
+      end_job(job, process_job_end::stopped, over);
     } else if (job.where == place::sent) {
-      stop_sent(*workers_[job.worker], job, over);
-      feed(over);
+      pool& p = *job.pool;
+      stop_sent(*job.worker, job, over);
+      feed(p, over);
     }
   }
   finish(over);
@@ -138,22 +172,41 @@ void dispatcher::help(bool (*enough)(void const*), void const* argument) noexcep
 
 // ---- who looks for replies
 
-void dispatcher::run_thread() noexcept {
+void dispatcher::look_for_replies() noexcept {
   for (;;) {
+    auto const rung = bell_.rung();  // before the looks
     // Whoever waits for a result takes it in faster than we could wake him: we leave it to him.
     drive([this] { return helped_.load(std::memory_order_relaxed); });
-    pollfd watched[] = {{bell_fd_, POLLIN, 0}, {zygote_.fd(), POLLIN, 0}};
+    std::int64_t until = INT64_MAX;
+    ended over;
     {
       std::lock_guard const hold(lock_);
       if (ending_) return;
-      if (broken_) watched[1].fd = -1;
+      until = sleeping_until_ = check_times(over);
     }
-    if (::poll(watched, 2, -1) < 0) continue;
-    if (watched[0].revents != 0) {
-      std::uint64_t rings = 0;
-      [[maybe_unused]] auto const got = ::read(bell_fd_, &rings, sizeof rings);
+    finish(over);
+    bell_.wait(rung, until);
+    std::lock_guard const hold(lock_);
+    sleeping_until_ = INT64_MIN;
+  }
+}
+
+void dispatcher::look_for_deaths() noexcept {
+  for (;;) {
+    zygote::news n{};
+    bool const alive = zygote_.wait_for(n);
+    ended over;
+    {
+      std::lock_guard const hold(lock_);
+      if (!alive && ending_) return;
+      if (alive)
+        bury(n, over);
+      else
+        lose_zygote(over);
+      pool_changed_.notify_all();
     }
-    if (watched[1].revents != 0) read_news();
+    finish(over);
+    if (!alive) return;
   }
 }
 
@@ -194,31 +247,10 @@ bool dispatcher::step() noexcept {
     std::lock_guard const hold(lock_);
     for (auto& w : workers_)
       if (!w->sent.empty() && take_replies(*w, over)) progress = true;
-    if (progress) feed(over);
+    if (progress) feed_all(over);
   }
   finish(over);
   return progress;
-}
-
-void dispatcher::read_news() noexcept {
-  ended over;
-  {
-    std::lock_guard const hold(lock_);
-    for (;;) {
-      zygote::news n{};
-      auto const got = zygote_.try_read(n);
-      if (got == zygote::reading::news) {
-        bury(n, over);
-        continue;
-      }
-      if (got == zygote::reading::gone)
-        lose_zygote(over);
-      else
-        feed(over);
-      break;
-    }
-  }
-  finish(over);
 }
 
 // (B1) for every worker that may answer; see parent_end::want_bell().
@@ -229,52 +261,58 @@ void dispatcher::want_bells(bool wanted) noexcept {
 
 // ---- jobs out
 
-void dispatcher::feed(ended& over) noexcept {
-  while (!queued_.empty() && deal(over)) {
+void dispatcher::feed_all(ended& over) noexcept {
+  for (auto& p : pools_) feed(*p, over);
+}
+
+void dispatcher::feed(pool& p, ended& over) noexcept {
+  while (!p.queued.empty() && deal(p, over)) {
   }
-  if (queued_.empty() && even_out())
-    while (!queued_.empty() && deal(over)) {
+  if (p.queued.empty() && even_out(p))
+    while (!p.queued.empty() && deal(p, over)) {
     }
 }
 
 // Sends the first job of the queue to somebody. False if nobody can take it now.
-bool dispatcher::deal(ended& over) noexcept {
-  worker* const w = choose(over);
-  if (w == nullptr || queued_.empty()) return false;
-  process_job& job = *queued_.front();
-  queued_.erase(job);
+bool dispatcher::deal(pool& p, ended& over) noexcept {
+  worker* const w = choose(p, over);
+  if (w == nullptr || p.queued.empty()) return false;
+  process_job& job = *p.queued.front();
+  p.queued.erase(job);
   if (send(*w, job)) return true;
-  queued_.push_front(job);
+  p.queued.push_front(job);
   return false;
 }
 
 // An idle worker, a new one, or one whose window has room: in this order.
-dispatcher::worker* dispatcher::choose(ended& over) noexcept {
+dispatcher::worker* dispatcher::choose(pool& p, ended& over) noexcept {
   worker* best = nullptr;
   for (auto& w : workers_) {
-    if (w->stage != life::alive) continue;
+    if (w->pool != &p || w->stage != life::alive || w->spent()) continue;
     if (best == nullptr || w->sent.size() < best->sent.size() ||
         (w->sent.size() == best->sent.size() && w->last_use > best->last_use))
       best = w.get();
   }
   if (best != nullptr && best->sent.empty()) return best;
-  if (std::size_t const living = living_workers(); living < limit_) {
+  if (p.living < p.most) {
     std::exception_ptr why;
-    if (worker* const fresh = start_worker(why)) return fresh;
-    if (living == 0) {
-      fail_queued(why, over);
+    if (worker* const fresh = start_worker(p, why)) return fresh;
+    if (p.living == 0) {
+      fail_queued(p, why, over);
       return nullptr;
     }
-    limit_ = living;
+    p.most = p.living;
   }
-  return best != nullptr && best->sent.size() < window() ? best : nullptr;
+  return best != nullptr && best->sent.size() < window(p) ? best : nullptr;
 }
 
 bool dispatcher::send(worker& w, process_job& job) noexcept {
   if (!w.end.try_send(job, drivers_ == 0)) return false;
   job.where = place::sent;
-  job.worker = w.slot - 1;
+  job.worker = &w;
   w.sent.push_back(job);
+  w.given += job.calls;
+  if (w.sent.size() == 1) begin_time(w);
   w.last_use = ++uses_;
   bool const may_spin = busy_workers() + 1 <= processors_;
   if (spinner_ != nullptr && spinner_ != &w) spinner_->end.let_spin(false);
@@ -283,15 +321,9 @@ bool dispatcher::send(worker& w, process_job& job) noexcept {
   return true;
 }
 
-std::size_t dispatcher::window() const noexcept {
-  if (mean_job_ == 0 || mean_job_ > short_job) return 1;
-  return static_cast<std::size_t>(std::clamp<std::int64_t>(work_ahead / mean_job_, 2, window_limit));
-}
-
-std::size_t dispatcher::living_workers() const noexcept {
-  std::size_t living = 0;
-  for (auto& w : workers_) living += w->stage == life::none ? 0 : 1;
-  return living;
+std::size_t dispatcher::window(pool const& p) noexcept {
+  if (p.mean_job == 0 || p.mean_job > short_job) return 1;
+  return static_cast<std::size_t>(std::clamp<std::int64_t>(work_ahead / p.mean_job, 2, window_limit));
 }
 
 std::size_t dispatcher::busy_workers() const noexcept {
@@ -302,18 +334,19 @@ std::size_t dispatcher::busy_workers() const noexcept {
 
 // Nothing is queued: if a worker has nothing to do and another has jobs it has not begun, half of these go back into
 // the queue. A long job among short ones so holds nobody up. Returns whether it did.
-bool dispatcher::even_out() noexcept {
+bool dispatcher::even_out(pool& p) noexcept {
   worker* fullest = nullptr;
-  bool idle = living_workers() < limit_;
+  bool idle = p.living < p.most;
   for (auto& w : workers_) {
-    idle = idle || w->idle();
+    if (w->pool != &p) continue;
+    idle = idle || (w->idle() && !w->spent());
     if (fullest == nullptr || w->sent.size() > fullest->sent.size()) fullest = w.get();
   }
   if (!idle || fullest == nullptr || fullest->sent.size() < 2) return false;
   std::size_t const keep = (fullest->sent.size() + 1) / 2;
   while (fullest->sent.size() > keep && call_back_last(*fullest)) {
   }
-  return !queued_.empty();
+  return !p.queued.empty();
 }
 
 // sent -> queued, of the last job that was sent to the worker. False if it has begun it.
@@ -321,8 +354,9 @@ bool dispatcher::call_back_last(worker& w) noexcept {
   process_job& job = *w.sent.back();
   if (!w.end.try_recall(job)) return false;
   w.sent.erase(job);
+  w.given -= job.calls;
   job.where = place::queued;
-  queued_.push_front(job);
+  job.pool->queued.push_front(job);
   return true;
 }
 
@@ -330,44 +364,55 @@ bool dispatcher::call_back_last(worker& w) noexcept {
 
 bool dispatcher::take_replies(worker& w, ended& over) noexcept {
   std::size_t answered = 0;
-  while (!w.sent.empty() && !w.corrupt) {
+  while (!w.sent.empty() && w.killed_for != cause::overwrote) {
     parent_end::reply r{};
     auto const seen = w.end.peek(r);
     if (seen == parent_end::look::nothing) break;
     process_job& job = *w.sent.front();
     bool const stray = r.data == nullptr && !shared_file::inside(w.large_slot, r.place, r.size);
     if (seen == parent_end::look::corrupt || r.id != job.id || stray) {
-      w.corrupt = true;
-      condemn(w);
+      condemn(w, cause::overwrote);
       break;
     }
-    take(job, r);
+    auto const how = r.throws ? process_job_end::exception : process_job_end::value;
+    job.end = how;
+    take(w, job, r);
     if (r.data == nullptr) w.large_taken = r.place + r.size - shared_file::slot_bytes * w.large_slot;
     w.end.pop();
     w.sent.erase(job);
-    job.where = place::done;
-    over.push_back(job);
+    end_job(job, job.end, over);
     ++answered;
   }
   if (answered == 0) return false;
-  stillborn_ = 0;
+  pool& p = *w.pool;
+  p.stillborn = 0;
   measure(w, answered);
+  begin_time(w);
+  if (w.sent.empty()) {
+    if (w.spent()) condemn(w, cause::recycled);
+    if (p.queued.empty()) p.most = p.planned;  // what the kernel refused once, it may grant the next time
+  }
   return true;
 }
 
 // What is in the ring is taken now; what is large is left to read_large().
-void dispatcher::take(process_job& job, parent_end::reply const& r) const noexcept {
-  job.end = r.throws ? process_job_end::exception : process_job_end::value;
+void dispatcher::take(worker& w, process_job& job, parent_end::reply const& r) const noexcept {
   if (r.data == nullptr) {
     job.large_reply = r.place;
     job.large_reply_size = r.size;
     return;
   }
   try {
-    if (r.throws)
-      job.error = rebuild_exception(r.data, r.size);
-    else
+    if (!r.throws) {
       job.receive(job, r.data, r.size);
+      return;
+    }
+    job.error = rebuild_exception(r.data, r.size);
+    if (w.pool->limits.memory != 0) std::rethrow_exception(job.error);
+  } catch (std::bad_alloc const&) {
+    job.end = process_job_end::exception;
+    job.error = std::current_exception();
+    w.worn = w.pool->limits.memory != 0;
   } catch (...) {
     job.end = process_job_end::exception;
     job.error = std::current_exception();
@@ -376,51 +421,115 @@ void dispatcher::take(process_job& job, parent_end::reply const& r) const noexce
 
 // The clock is only looked at while there is more to do than can be sent.
 void dispatcher::measure(worker& w, std::size_t answered) noexcept {
-  if (queued_.empty() && w.sent.empty()) {
+  if (w.pool->queued.empty() && w.sent.empty()) {
     w.busy_since = 0;
     return;
   }
   std::int64_t const time = now();
   if (w.busy_since != 0) {
     std::int64_t const each = std::max<std::int64_t>(1, (time - w.busy_since) / static_cast<std::int64_t>(answered));
-    mean_job_ = mean_job_ == 0 ? each : (mean_job_ * 7 + each) / 8;
+    std::int64_t& mean = w.pool->mean_job;
+    mean = mean == 0 ? each : (mean * 7 + each) / 8;
   }
   w.busy_since = time;
 }
 
+void dispatcher::end_job(process_job& job, process_job_end how, ended& over) noexcept {
+  job.end = how;
+  job.where = place::done;
+  job.pool->counted.ended += job.calls;
+  if (how == process_job_end::died) job.pool->counted.lost += job.calls;
+  over.push_back(job);
+}
+
+// ---- limits of time
+
+// The worker has another first job than before, or none.
+void dispatcher::begin_time(worker& w) noexcept {
+  w.look_at = INT64_MAX;
+  if (w.sent.empty() || !w.pool->limits_time()) return;
+  w.first_since = now();
+  look_again_at(w, later(w.first_since, w.pool->limits.time));
+}
+
+void dispatcher::look_again_at(worker& w, std::int64_t at) noexcept {
+  w.look_at = at;
+  if (at < sleeping_until_) bell_.ring();
+}
+
+// Stops the jobs that have had their time. Returns when to look again.
+std::int64_t dispatcher::check_times(ended& over) noexcept {
+  std::int64_t const time = now();
+  bool stopped = false;
+  for (auto& w : workers_) {
+    if (w->look_at > time || w->stage != life::alive || w->sent.empty()) continue;
+    auto const limit = w->pool->limits.time;
+    process_job& job = *w->sent.front();
+    std::int64_t begun = time;  // not at all: the worker is still being born
+    if (w->end.was_begun(job)) {
+      std::int64_t const said = w->end.begun_at();  // by the worker: what cannot be is not believed
+      begun = said <= time ? std::max(said, w->first_since) : w->first_since;
+    }
+    w->look_at = later(begun, limit);
+    if (w->look_at > time) continue;
+    stopped = job.overran = true;
+    stop_sent(*w, job, over);
+  }
+  if (stopped) feed_all(over);
+  std::int64_t next = INT64_MAX;
+  for (auto& w : workers_)
+    if (w->stage == life::alive && !w->sent.empty()) next = std::min(next, w->look_at);
+  return next;
+}
+
 // ---- workers' lives
 
-// none -> alive: has a worker forked into a free slot. Null if there is no memory for another slot.
-dispatcher::worker* dispatcher::start_worker(std::exception_ptr& why) noexcept {
+// none -> alive: has a worker forked into a free entry. Null, and why, if there is none to be had.
+dispatcher::worker* dispatcher::start_worker(pool& p, std::exception_ptr& why) noexcept {
   worker* free = nullptr;
   for (auto& w : workers_)
     if (w->stage == life::none) free = w.get();
   if (free == nullptr) {
     try {
-      workers_.push_back(std::make_unique<worker>(file_.fd(), static_cast<unsigned>(workers_.size()) + 1));
+      workers_.push_back(std::make_unique<worker>(file_.fd(), free_slot()));
     } catch (...) {
       why = std::current_exception();
       return nullptr;
     }
     free = workers_.back().get();
   }
+  free->pool = &p;
   free->serial = ++last_serial_;
   free->large_slot = shared_file::large_slot(free->serial);
   free->large_taken = 0;
+  free->given = 0;
+  free->worn = false;
+  free->killed_for = cause::none;
   free->end.reset(free->large_slot);
-  free->corrupt = false;
   free->busy_since = 0;
+  free->look_at = INT64_MAX;
   free->stage = life::alive;
+  ++p.living;
+  ++p.counted.workers_started;
   // If the zygote is gone, its socket says so soon, and the job is failed then.
-  (void)zygote_.order_worker(free->slot, free->serial);
+  (void)zygote_.order_worker({.slot = free->slot, .memory = p.limits.memory, .tells_time = p.limits_time()}, free->serial);
   return free;
+}
+
+unsigned dispatcher::free_slot() const {
+  for (unsigned slot = 1; slot <= most_process_workers; ++slot)
+    if (std::none_of(workers_.begin(), workers_.end(), [&](auto& w) { return w->slot == slot; })) return slot;
+  throw std::runtime_error("errand: cannot start a worker process: there are " + std::to_string(most_process_workers) +
+                           " already, in all pools together");
 }
 
 // If the worker has begun the job, kills it, unless it has gone on to another one already.
 void dispatcher::stop_sent(worker& w, process_job& job, ended& over) noexcept {
   if (w.end.try_recall(job)) {
     w.sent.erase(job);
-    end_stopped(job, over);
+    w.given -= job.calls;
+    end_job(job, process_job_end::stopped, over);
+    begin_time(w);
     return;
   }
   while (w.sent.back() != &job && call_back_last(w)) {
@@ -430,18 +539,14 @@ void dispatcher::stop_sent(worker& w, process_job& job, ended& over) noexcept {
     return;
   }
   job.stop_wanted = true;
-  condemn(w);
-}
-
-void dispatcher::end_stopped(process_job& job, ended& over) noexcept {
-  job.end = process_job_end::stopped;
-  job.where = place::done;
-  over.push_back(job);
+  condemn(w, cause::stop);
 }
 
 // alive -> dying. From here on nothing is sent to it.
-void dispatcher::condemn(worker& w) noexcept {
-  if (w.stage != life::alive) return;
+void dispatcher::condemn(worker& w, cause why) noexcept {
+  if (w.stage == life::none) return;
+  if (w.killed_for == cause::none || why == cause::overwrote) w.killed_for = why;
+  if (w.stage == life::dying) return;
   w.stage = life::dying;
   (void)zygote_.order_kill(w.serial);
 }
@@ -452,38 +557,65 @@ void dispatcher::bury(zygote::news const& n, ended& over) noexcept {
                                [&](auto& w) { return w->stage != life::none && w->serial == n.serial; });
   if (at == workers_.end()) return;
   worker& w = **at;
+  pool& p = *w.pool;
   take_replies(w, over);  // what it answered while it lived, counts
   bool const was_meant = w.stage == life::dying;
   w.stage = life::none;
+  w.look_at = INT64_MAX;
+  --p.living;
   if (process_job* const job = w.sent.front(); job != nullptr && w.end.was_begun(*job)) {
     w.sent.erase(*job);
-    job->where = place::done;
-    if (job->stop_wanted && !w.corrupt) {
-      job->end = process_job_end::stopped;
+    if (!job->stop_wanted || w.killed_for == cause::overwrote) {
+      job->error = death_of(*job, n.signal, n.status,
+                            w.killed_for == cause::overwrote ? "it had overwritten the memory shared with it" : nullptr);
+      end_job(*job, process_job_end::died, over);
+    } else if (job->overran) {
+      job->error = overrun_of(*job, p.limits.time);
+      end_job(*job, process_job_end::exception, over);
     } else {
-      job->end = process_job_end::died;
-      job->error =
-          death_of(*job, n.signal, n.status, w.corrupt ? "it had overwritten the memory shared with it" : nullptr);
+      end_job(*job, process_job_end::stopped, over);
     }
-    over.push_back(*job);
-    stillborn_ = 0;
+    p.stillborn = 0;
   } else if (!was_meant && n.error == 0) {
-    ++stillborn_;
+    ++p.stillborn;
   }
   requeue(w);
   // The large reply that it may have been writing. Those before it may still be being read.
   file_.discard(shared_file::slot_bytes * w.large_slot + w.large_taken, shared_file::slot_bytes - w.large_taken);
 
   if (n.error != 0) {
-    std::size_t const living = living_workers();
-    limit_ = std::max<std::size_t>(1, living);
-    if (living == 0)
-      fail_queued(std::make_exception_ptr(
+    --p.counted.workers_started;
+    p.most = std::max<std::size_t>(1, p.living);
+    if (p.living == 0)
+      fail_queued(p,
+                  std::make_exception_ptr(
                       std::system_error(n.error, std::system_category(), "errand: cannot fork a worker process")),
                   over);
-  } else if (stillborn_ >= hopeless) {
-    stillborn_ = 0;
-    fail_queued(death_of_newborns(n.signal, n.status), over);
+  } else {
+    count_death(w);
+    if (p.stillborn >= hopeless) {
+      p.stillborn = 0;
+      fail_queued(p, death_of_newborns(n.signal, n.status), over);
+    }
+  }
+  feed(p, over);
+}
+
+void dispatcher::count_death(worker& w) noexcept {
+  auto& counted = w.pool->counted;
+  switch (w.killed_for) {
+    case cause::none:
+    case cause::overwrote:
+      ++counted.workers_died;
+      break;
+    case cause::stop:
+      ++counted.workers_killed;
+      break;
+    case cause::recycled:
+      ++counted.workers_recycled;
+      break;
+    case cause::pool_ended:
+      break;
   }
 }
 
@@ -491,17 +623,15 @@ void dispatcher::requeue(worker& w) noexcept {
   while (process_job* const job = w.sent.back()) {
     w.sent.erase(*job);
     job->where = place::queued;
-    queued_.push_front(*job);
+    job->pool->queued.push_front(*job);
   }
 }
 
-void dispatcher::fail_queued(std::exception_ptr const& why, ended& over) noexcept {
-  while (process_job* const job = queued_.front()) {
-    queued_.erase(*job);
-    job->end = process_job_end::exception;
+void dispatcher::fail_queued(pool& p, std::exception_ptr const& why, ended& over) noexcept {
+  while (process_job* const job = p.queued.front()) {
+    p.queued.erase(*job);
     job->error = why;
-    job->where = place::done;
-    over.push_back(*job);
+    end_job(*job, process_job_end::exception, over);
   }
 }
 
@@ -513,7 +643,10 @@ void dispatcher::lose_zygote(ended& over) noexcept {
     requeue(*w);
     w->stage = life::none;
   }
-  fail_queued(death_of_zygote(), over);
+  for (auto& p : pools_) {
+    p->living = 0;
+    fail_queued(*p, death_of_zygote(), over);
+  }
 }
 
 // ---- the end of a job, outside the lock
@@ -523,7 +656,12 @@ void dispatcher::finish(ended& over) noexcept {
     over.erase(*job);
     if (job->large_reply != 0) read_large(*job);
     if (job->large_arguments != 0) file_.discard(job->large_arguments, job->argument_size);
+    pool& p = *job->pool;
+    bool const counted = &p != first_pool_;
     job->finished(job);  // the last touch
+    if (!counted) continue;
+    std::lock_guard const hold(lock_);
+    if (--p.unfinished == 0) pool_changed_.notify_all();  // under the lock: the pool goes as soon as it is released
   }
 }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The parent's side of all workers: the queue of jobs, who works on what, and one thread that sleeps until a worker
-// answers or dies. Submitters write into an idle worker's ring themselves; whoever waits may take replies in itself; the
-// thread is there for when nobody does. One lock guards everything, and no user code runs under it. README.md has the
-// states of a worker and of a job, and the protocol.
+// The parent's side of all workers of all pools: the queues of jobs, who works on what, one thread that sleeps until a
+// worker answers or has taken too long, and one that sleeps until one dies. Submitters write into an idle worker's ring
+// themselves; whoever waits may take replies in itself; the first thread is there for when nobody does. One lock guards
+// everything, and no user code runs under it. README.md has the states of a worker and of a job, and the protocol.
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <errand/detail/process_job.hpp>
 #include <memory>
@@ -14,35 +15,52 @@
 #include <thread>
 #include <vector>
 
+#include "process/bell.hpp"
+#include "process/job_list.hpp"
 #include "process/modules.hpp"
 #include "process/parent_end.hpp"
+#include "process/pool_state.hpp"
 #include "process/shared_file.hpp"
 #include "process/zygote.hpp"
 
 namespace errand::detail {
 
-// Jobs in order, linked through themselves.
-class job_list {
- public:
-  bool empty() const noexcept { return first_ == nullptr; }
-  std::size_t size() const noexcept { return size_; }
-  process_job* front() const noexcept { return first_; }
-  process_job* back() const noexcept { return last_; }
-  void push_back(process_job& job) noexcept;
-  void push_front(process_job& job) noexcept;
-  void erase(process_job& job) noexcept;
+// A worker process and its entry; the entry outlives the process and waits for its successor.
+struct process_worker {
+  enum class life : unsigned char { none, alive, dying };
+  // Why we have it killed.
+  enum class cause : unsigned char { none, stop, overwrote, recycled, pool_ended };
 
- private:
-  process_job* first_ = nullptr;
-  process_job* last_ = nullptr;
-  std::size_t size_ = 0;
+  process_worker(int shared_fd, unsigned its_slot) : end(shared_fd, its_slot), slot(its_slot) {}
+
+  [[nodiscard]] bool idle() const noexcept { return stage == life::alive && sent.empty(); }
+  // It shall get no more jobs, and be replaced when it has done what it has.
+  [[nodiscard]] bool spent() const noexcept {
+    return worn || (pool->limits.recycle_after != 0 && given >= pool->limits.recycle_after);
+  }
+
+  parent_end end;
+  unsigned const slot;
+  process_pool_core* pool = nullptr;  // whose it is; of a process that there is not, whose it was
+  life stage = life::none;
+  cause killed_for = cause::none;
+  bool worn = false;                // it has no memory left to work with
+  std::uint64_t serial = 0;         // of the process
+  std::uint64_t given = 0;          // jobs, to this process
+  std::uint64_t large_slot = 0;     // where its large replies lie
+  std::uint64_t large_taken = 0;    // up to where in that slot they are ours
+  std::uint64_t last_use = 0;       // to prefer the one whose caches are warm
+  std::int64_t busy_since = 0;      // 0: unknown
+  std::int64_t first_since = 0;      // where time is limited: since when the first job is the first
+  std::int64_t look_at = INT64_MAX;  // when to see whether it has had its time
+  job_list sent;                    // in the order of the ring; the first may be running
 };
 
 class dispatcher {
  public:
-  // Starts the thread. All that is referred to must outlive this. Throws std::system_error.
-  dispatcher(zygote& origin, shared_file const& file, int bell_fd, module_list const& modules, unsigned workers);
-  // No job may be under way.
+  // Starts the threads. All that is referred to must outlive this. Throws std::system_error.
+  dispatcher(zygote& origin, shared_file const& file, module_list const& modules, unsigned workers);
+  // No job may be under way, and no pool be there but `processes`.
   ~dispatcher();
 
   // See the functions of the same meaning in process_job.hpp. prepare() throws, before anything is begun.
@@ -51,85 +69,86 @@ class dispatcher {
   void stop(process_job& job) noexcept;
   void help(bool (*enough)(void const*), void const* argument) noexcept;
 
+  // A pool beside `processes`. Throws std::bad_alloc.
+  process_pool_core& add_pool(unsigned workers, process_limits const& limits);
+  // Waits until its jobs have ended and its workers are gone.
+  void end_pool(process_pool_core& pool) noexcept;
+  // Of `processes` for null.
+  process_statistics statistics(process_pool_core* pool) noexcept;
+
  private:
   using place = process_job::place;
-  enum class life : unsigned char { none, alive, dying };
-
-  struct worker {
-    worker(int shared_fd, unsigned its_slot) : end(shared_fd, its_slot), slot(its_slot) {}
-
-    bool idle() const noexcept { return stage == life::alive && sent.empty(); }
-
-    parent_end end;
-    unsigned slot;
-    life stage = life::none;
-    bool corrupt = false;           // it has overwritten its ring
-    std::uint64_t serial = 0;       // of the process
-    std::uint64_t large_slot = 0;   // where its large replies lie
-    std::uint64_t large_taken = 0;  // up to where in that slot they are ours
-    std::uint64_t last_use = 0;     // to prefer the one whose caches are warm
-    std::int64_t busy_since = 0;    // 0: unknown
-    job_list sent;                  // in the order of the ring; the first may be running
-  };
+  using worker = process_worker;
+  using life = worker::life;
+  using cause = worker::cause;
+  using pool = process_pool_core;
 
   // Jobs that have ended, to be finished when the lock is released.
   using ended = job_list;
 
-  void run_thread() noexcept;
+  void end_threads() noexcept;
+  void look_for_replies() noexcept;
+  void look_for_deaths() noexcept;
   template <class Enough>
   void drive(Enough enough) noexcept;
   bool step() noexcept;
-  void read_news() noexcept;
 
   // All below: under the lock.
-  void feed(ended& over) noexcept;
-  bool deal(ended& over) noexcept;
-  bool even_out() noexcept;
-  worker* choose(ended& over) noexcept;
-  worker* start_worker(std::exception_ptr& why) noexcept;
+  void feed_all(ended& over) noexcept;
+  void feed(pool& p, ended& over) noexcept;
+  bool deal(pool& p, ended& over) noexcept;
+  bool even_out(pool& p) noexcept;
+  worker* choose(pool& p, ended& over) noexcept;
+  worker* start_worker(pool& p, std::exception_ptr& why) noexcept;
+  unsigned free_slot() const;
   bool send(worker& w, process_job& job) noexcept;
   bool take_replies(worker& w, ended& over) noexcept;
-  void take(process_job& job, parent_end::reply const& r) const noexcept;
+  void take(worker& w, process_job& job, parent_end::reply const& r) const noexcept;
   void measure(worker& w, std::size_t answered) noexcept;
-  std::size_t window() const noexcept;
-  std::size_t living_workers() const noexcept;
+  static std::size_t window(pool const& p) noexcept;
   std::size_t busy_workers() const noexcept;
   bool call_back_last(worker& w) noexcept;
   void stop_sent(worker& w, process_job& job, ended& over) noexcept;
-  static void end_stopped(process_job& job, ended& over) noexcept;
-  void condemn(worker& w) noexcept;
+  void begin_time(worker& w) noexcept;
+  void look_again_at(worker& w, std::int64_t at) noexcept;
+  std::int64_t check_times(ended& over) noexcept;
+  void end_job(process_job& job, process_job_end how, ended& over) noexcept;
+  void condemn(worker& w, cause why) noexcept;
   void bury(zygote::news const& n, ended& over) noexcept;
+  void count_death(worker& w) noexcept;
   void requeue(worker& w) noexcept;
-  void fail_queued(std::exception_ptr const& why, ended& over) noexcept;
+  void fail_queued(pool& p, std::exception_ptr const& why, ended& over) noexcept;
   void lose_zygote(ended& over) noexcept;
   void want_bells(bool wanted) noexcept;
+  void remove_workers(pool& p) noexcept;
 
   void finish(ended& over) noexcept;
   void read_large(process_job& job) const noexcept;
 
   zygote& zygote_;
   shared_file const& file_;
-  int bell_fd_;
   module_list const& modules_;
   unsigned const processors_;
+  bell bell_;
 
   std::mutex lock_;
-  job_list queued_;
-  std::vector<std::unique_ptr<worker>> workers_;  // number i has slot i + 1
-  worker* spinner_ = nullptr;                     // the one worker that may look for work before it sleeps
-  std::size_t limit_;                             // of workers; less than planned if the kernel refuses more
+  std::vector<std::unique_ptr<pool>> pools_;
+  pool* first_pool_ = nullptr;  // `processes`; constant
+  std::vector<std::unique_ptr<worker>> workers_;
+  worker* spinner_ = nullptr;  // the one worker that may look for work before it sleeps
   std::uint64_t last_id_ = 0;
   std::uint64_t last_serial_ = 0;
   std::uint64_t uses_ = 0;
-  std::int64_t mean_job_ = 0;        // nanoseconds, 0: unknown
-  unsigned stillborn_ = 0;           // workers in a row that died with no job begun
-  unsigned drivers_ = 0;             // threads that look for replies right now
-  std::atomic<bool> helped_{false};  // one of them is in help(). Set under the lock; read as a hint, without
+  unsigned drivers_ = 0;                      // threads that look for replies right now
+  std::atomic<bool> helped_{false};           // one of them is in help(). Set under the lock; read as a hint, without
+  std::int64_t sleeping_until_ = INT64_MIN;   // while look_for_replies() sleeps: up to when, if nobody rings
   large_places large_arguments_{shared_file::argument_slot};
   bool broken_ = false;  // the zygote is gone
   bool ending_ = false;
+  std::condition_variable pool_changed_;  // a pool that ends has lost a job or a worker
 
-  std::thread thread_;
+  std::thread replies_;
+  std::thread deaths_;
 };
 
 }  // namespace errand::detail

@@ -330,8 +330,8 @@ TEST_F(processes_test, a_worker_holds_no_descriptor_of_the_program) {
   int const open_here = ::dup(STDERR_FILENO);
   ::close(open_here);
   int const descriptors = test_call([] { return resources_now().descriptors; }).get();
-  // stdin, stdout, stderr, the shared file and the bell.
-  EXPECT_EQ(descriptors, 5);
+  // stdin, stdout, stderr and the shared file.
+  EXPECT_EQ(descriptors, 4);
 }
 
 TEST_F(processes_test, a_worker_ignores_the_interrupt_key) {

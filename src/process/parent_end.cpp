@@ -17,6 +17,7 @@ void parent_end::reset(std::uint64_t large_slot) noexcept {
   control.reply_head.store(0, std::memory_order_relaxed);
   control.reply_tail.store(0, std::memory_order_relaxed);
   control.request_head.store(0, std::memory_order_relaxed);
+  control.begun_at.store(0, std::memory_order_relaxed);
   control.asleep.store(0, std::memory_order_relaxed);
   control.bell_wanted.store(0, std::memory_order_relaxed);
   control.large_slot = large_slot;
@@ -30,7 +31,7 @@ bool parent_end::try_send(process_job& job, bool bell) noexcept {
   std::size_t const inlined = job.large_arguments == 0 ? job.argument_size : 0;
   std::size_t const bytes = message_bytes(sizeof(request_header), inlined);
 
-  // (F1) acquire: what the worker has read may be written over; pairs with (F2) in worker_end::release_requests().
+  // (F1) acquire: what the worker has read may be written over; pairs with (F2) in worker_end::publish().
   std::uint64_t const head = control.request_head.load(std::memory_order_acquire);
   if (head > request_head_ && head <= request_tail_) request_head_ = head;
   if (bytes > ring_bytes - (request_tail_ - request_head_)) return false;
@@ -62,7 +63,7 @@ bool parent_end::try_send(process_job& job, bool bell) noexcept {
 bool parent_end::try_recall(process_job const& job) noexcept {
   auto& state = reinterpret_cast<request_header*>(channel_.request_at(job.position))->state;
   auto expected = request_state::sent;
-  // (K1) one of the two compare-exchanges wins; pairs with (K2) in worker_end::claim().
+  // (K1) one of the two compare-exchanges wins; pairs with (K2) in worker_end::next().
   return state.compare_exchange_strong(expected, request_state::recalled, std::memory_order_relaxed);
 }
 

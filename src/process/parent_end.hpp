@@ -45,6 +45,9 @@ class parent_end {
   // Whether the worker is to ring the parent's bell after its next reply. (B1) seq_cst: this store, then a look at the
   // replies; pairs with (B2) in worker_end: a reply, then a look at this word. One of the two sees the other.
   void want_bell(bool wanted) noexcept { channel_.control().bell_wanted.store(wanted ? 1 : 0); }
+  // When the running job, or an element of it, began, in nanoseconds of CLOCK_MONOTONIC; as the worker says, who may lie.
+  std::int64_t begun_at() const noexcept { return channel_.control().begun_at.load(std::memory_order_relaxed); }
+
   // A hint: whether the worker may look for its next job for a while before it sleeps.
   void let_spin(bool allowed) noexcept;
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// map(processes, …): a few chunks are under way at any time, and each that ends takes the next elements, as many as will
+// map(processes, …), for_each(processes, …): a few chunks are under way at any time, and each that ends takes the next elements, as many as will
 // keep a worker busy for a millisecond. So long jobs are dealt one by one, and tiny ones by the thousand.
 #include <algorithm>
 #include <atomic>
-#include <errand/detail/process_task.hpp>
+#include <errand/detail/outside_task.hpp>
+#include <errand/detail/process_map.hpp>
+#include <errand/process.hpp>
 #include <vector>
 
 #include "base/futex.hpp"
+#include "process/pool_state.hpp"
 
 namespace errand::detail {
 
@@ -28,7 +31,7 @@ struct chunk : process_job {
 
 class map_record final : public result_record<void>, public waiter {
  public:
-  map_record(std::source_location from, process_map& map, std::size_t chunks)
+  map_record(std::source_location from, process_map& map, process_pool_core* pool, std::size_t chunks)
       : result_record<void>{&act, from}, map_{map}, chunks_(chunks), under_way_{chunks} {
     wake = [](waiter* self) noexcept {
       auto& whole = static_cast<map_record&>(*self);
@@ -36,6 +39,7 @@ class map_record final : public result_record<void>, public waiter {
     };
     for (chunk& c : chunks_) {
       c.whole = this;
+      c.pool = pool;
       c.entry = map_.entry;
       c.target = map_.target;
       c.file = from.file_name();
@@ -81,6 +85,7 @@ class map_record final : public result_record<void>, public waiter {
 
     c.first = first;
     c.size = size;
+    c.calls = static_cast<unsigned>(size);
     c.begun = now();
     try {
       c.argument_size = map_.argument_size(map_, first, size);
@@ -138,10 +143,11 @@ class map_record final : public result_record<void>, public waiter {
 
 }  // namespace
 
-future<void> start_process_map(process_map& map, std::source_location from) {
+future<void> start_process_map(process_map& map, process_pool_core* pool, std::source_location from) {
   start_dispatcher();
-  std::size_t const chunks = std::clamp<std::size_t>(map.count, 1, 2 * std::size_t{process_worker_count()});
-  auto* const r = make_record<map_record>(from, map, chunks);
+  std::size_t const workers = pool != nullptr ? pool->planned : process_worker_count();
+  std::size_t const chunks = std::clamp<std::size_t>(map.count, 1, 2 * workers);
+  auto* const r = make_record<map_record>(from, map, pool, chunks);
   auto handle = future_access::make<void>(r);
   r->begin();
   return handle;

@@ -20,6 +20,7 @@ class shared_file {
  public:
   static constexpr std::uint64_t slot_bytes = std::uint64_t{1} << 40;
   static constexpr std::uint64_t argument_slot = 0;
+  static constexpr std::uint64_t bell_place = 0;  // a page of its own, which is no place for arguments: bell.hpp
   static constexpr std::uint64_t ring_slots = 1024;  // 1 to 1024: at most so many workers at a time
   static constexpr std::uint64_t large_slots = std::uint64_t{1} << 21;
   static constexpr std::uint64_t large_slot(std::uint64_t serial) noexcept {

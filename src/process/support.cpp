@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What there is once per program: the list of modules, the shared file, the bell, the zygote, and from the first job on
+// What there is once per program: the list of modules, the shared file, the zygote, and from the first job on
 // the dispatcher. Made as a whole and never destroyed, except by tests. In a child that the program forks by itself all
 // of it is the parent's: the child lets go of it and may make its own.
 #include <dirent.h>
-#include <sys/eventfd.h>
 #include <sys/single_threaded.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <errand/detail/process_job.hpp>
 #include <errand/process.hpp>
 #include <memory>
@@ -22,6 +20,7 @@
 #include "base/fork.hpp"
 #include "base/sanitizers.hpp"
 #include "process/dispatcher.hpp"
+#include "process/support.hpp"
 #include "sched/outside.hpp"
 #include "sched/threads.hpp"
 
@@ -29,25 +28,19 @@ namespace errand::detail {
 
 namespace {
 
-descriptor make_bell() {
-  descriptor bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!bell)
-    throw std::system_error(errno, std::system_category(), "errand: cannot make an eventfd for worker processes");
-  return bell;
-}
-
 struct process_world {
   module_list modules = module_list::of_this_process();
   shared_file file = shared_file::create();
-  descriptor bell = make_bell();
-  zygote origin = zygote::start({file.fd(), bell.get(), &modules});
-  std::once_flag begun;
+  zygote origin = zygote::start({file.fd(), &modules});
+  std::once_flag jobs_made;
   std::optional<dispatcher> jobs;
 };
 
 // Written while there is one thread only, so there is no lock. (P1) release and (P2) acquire pair all the same, for
 // threads that were started by other means than those that order memory.
 std::atomic<process_world*> world{nullptr};
+// The same, once it has a dispatcher. (P3) release when it is there; pairs with (P3) of those who only look.
+std::atomic<process_world*> begun{nullptr};
 
 // Threads that have ended leave glibc's flag behind, hence the second look. Without /proc the flag decides.
 bool single_threaded() noexcept {
@@ -70,11 +63,11 @@ constinit std::exception_ptr const* early_failure = nullptr;
   early_failure = nullptr;  // there is one thread again
   registered_outside_help.store(nullptr, std::memory_order_relaxed);
   process_world* const parents = world.exchange(nullptr, std::memory_order_relaxed);
+  begun.store(nullptr, std::memory_order_relaxed);
   if (parents == nullptr) return;
   // The socket above all: while a copy of it is open, the zygote would not see the parent close it. The rest of the
   // object stays as it is: its lock and its thread belong to nobody here.
   parents->origin.forget();
-  parents->bell.reset();
   parents->file = shared_file();
 }};
 
@@ -98,8 +91,9 @@ process_world& the_world() {
 
 dispatcher& the_dispatcher() {
   process_world& w = the_world();
-  std::call_once(w.begun, [&] {
-    w.jobs.emplace(w.origin, w.file, w.bell.get(), w.modules, process_worker_count());
+  std::call_once(w.jobs_made, [&] {
+    w.jobs.emplace(w.origin, w.file, w.modules, process_worker_count());
+    begun.store(&w, std::memory_order_release);                                    // (P3)
     registered_outside_help.store(&help_process_jobs, std::memory_order_release);  // (O1)
   });
   return *w.jobs;
@@ -122,6 +116,20 @@ void start_zygote() { the_world(); }
 
 void start_dispatcher() { the_dispatcher(); }
 
+process_pool_core& make_process_pool(unsigned workers, process_limits const& limits) {
+  return the_dispatcher().add_pool(workers, limits);
+}
+
+void end_process_pool(process_pool_core& pool) noexcept {
+  process_world* const w = world.load(std::memory_order_acquire);  // (P2)
+  if (w != nullptr && pool.born_in == process_generation) w->jobs->end_pool(pool);
+}
+
+process_statistics statistics_of(process_pool_core* pool) noexcept {
+  process_world* const w = world.load(std::memory_order_acquire);  // (P2)
+  return w != nullptr && begun.load(std::memory_order_acquire) == w ? w->jobs->statistics(pool) : process_statistics{};  // (P3)
+}
+
 void prepare_process_job(process_job& job) { the_dispatcher().prepare(job); }
 
 void submit_process_job(process_job& job) noexcept { the_dispatcher().submit(job); }
@@ -141,7 +149,7 @@ unsigned process_worker_count() noexcept {
   static constinit std::atomic<unsigned> known{0};
   unsigned count = known.load(std::memory_order_relaxed);
   if (count == 0) {
-    count = std::min(default_worker_count(), static_cast<unsigned>(shared_file::ring_slots));
+    count = std::min(default_worker_count(), most_process_workers);
     known.store(count, std::memory_order_relaxed);
   }
   return count;
@@ -151,6 +159,7 @@ void shut_down_processes() {
   process_world* const made = world.exchange(nullptr, std::memory_order_acq_rel);  // (P2)
   if (made == nullptr) return;
   registered_outside_help.store(nullptr, std::memory_order_relaxed);
+  begun.store(nullptr, std::memory_order_relaxed);
   made->jobs.reset();
   made->origin.end();
   delete made;

@@ -2,8 +2,10 @@
 #include "process/worker.hpp"
 
 #include <stdio_ext.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +13,7 @@
 #include <optional>
 #include <string>
 
+#include "base/check.hpp"
 #include "process/exceptions.hpp"
 #include "process/worker_end.hpp"
 #include "task/thread_state.hpp"
@@ -24,42 +27,91 @@ struct call_in_worker : process_call {
   bool replied = false;
 };
 
+// Of a fork that the job has made, only its parent may answer: the child does not have the rings.
+void require_worker(std::uint32_t generation) noexcept {
+  if (process_generation != generation)
+    fatal("a function in a worker process returned in the child of a fork that it made; there it may only exec or _exit");
+}
+
 std::byte* make_room(process_call& call, std::size_t bytes) {
   auto& self = static_cast<call_in_worker&>(call);
+  require_worker(self.end.generation());
   self.replied = true;
   return self.end.reply_room(bytes);
 }
 
-reply_kind run(worker_end& end, module_list const& modules, request_header const& request) {
+void begin_element(process_call& call) noexcept { static_cast<call_in_worker&>(call).end.tell_time(); }
+
+reply_kind run(worker_end& end, worker_world const& world, worker_birth const& birth, request_header const& request) {
+  module_list const& modules = *world.modules;
+  if (birth.tells_time) end.tell_time();
   try {
-    call_in_worker call{
-        {end.arguments(request), request.size, modules.at({request.target_module, request.target_offset}), &make_room},
-        end};
+    call_in_worker call{{end.arguments(request), request.size, modules.at({request.target_module, request.target_offset}),
+                         &make_room, birth.tells_time ? &begin_element : nullptr},
+                        end};
     auto const entry = reinterpret_cast<process_entry>(modules.at({request.entry_module, request.entry_offset}));
     entry(call);
-    if (!call.replied) end.reply_room(0);
+    if (!call.replied) make_room(call, 0);
     return reply_kind::value;
   } catch (...) {
+    require_worker(end.generation());
     std::string const text = describe_current_exception();
     std::memcpy(end.reply_room(text.size()), text.data(), text.size());
     return reply_kind::exception;
   }
 }
 
+// The kernel, when it has no memory left, is to take a worker before the program.
+void offer_to_oom_killer() noexcept {
+  std::FILE* const file = std::fopen("/proc/self/oom_score_adj", "r+");
+  if (file == nullptr) return;  // no /proc: it decides by size alone
+  int points = 0;
+  if (std::fscanf(file, "%d", &points) == 1) {
+    std::rewind(file);
+    std::fprintf(file, "%d", std::min(1000, points + 500));
+  }
+  std::fclose(file);
+}
+
+// Private writable memory of this process, or 0 where there is no /proc.
+std::uint64_t data_bytes() noexcept {
+  std::FILE* const file = std::fopen("/proc/self/status", "r");
+  if (file == nullptr) return 0;
+  char line[128];
+  unsigned long long kibibytes = 0;
+  while (std::fgets(line, sizeof line, file) != nullptr && std::sscanf(line, "VmData: %llu kB", &kibibytes) != 1) {
+  }
+  std::fclose(file);
+  return kibibytes * 1024;
+}
+
+// RLIMIT_DATA, as RLIMIT_AS would count the rings, the program's text and a sanitizer's shadow.
+void limit_memory(std::uint64_t bytes) noexcept {
+  if (bytes == 0) return;
+  rlimit limit{};
+  ::getrlimit(RLIMIT_DATA, &limit);
+  std::uint64_t const born_with = data_bytes();
+  rlim_t const wanted = bytes < RLIM_INFINITY - born_with ? born_with + bytes : RLIM_INFINITY;
+  limit.rlim_cur = limit.rlim_max = std::min(wanted, limit.rlim_max);
+  ::setrlimit(RLIMIT_DATA, &limit);  // downwards: cannot fail
+}
+
 }  // namespace
 
-void worker_main(worker_world const& world, unsigned slot) noexcept {
+void worker_main(worker_world const& world, worker_birth const& birth, pid_t zygote) noexcept {
   this_thread() = {};  // the zygote may have been forked inside a task that ran in place
   std::optional<worker_end> end;
   try {
-    end.emplace(world.shared_fd, slot, world.bell_fd);
+    end.emplace(world.shared_fd, birth.slot, zygote);
   } catch (...) {
     // No memory for the rings. The parent sees a worker that died before its first job.
     ::_exit(EXIT_FAILURE);
   }
+  offer_to_oom_killer();
+  limit_memory(birth.memory);
   for (;;) {
     request_header const& request = end->next();
-    reply_kind const kind = run(*end, *world.modules, request);
+    reply_kind const kind = run(*end, world, birth, request);
     // Workers end by being killed, which would lose what a job has printed.
     if (::__fpending(stdout) != 0) std::fflush(stdout);
     end->publish(request, kind);

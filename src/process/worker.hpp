@@ -4,6 +4,10 @@
 // the child, and never returns.
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstdint>
+
 #include "process/modules.hpp"
 
 namespace errand::detail {
@@ -11,10 +15,16 @@ namespace errand::detail {
 // What the zygote inherits from the program and hands on to its workers.
 struct worker_world {
   int shared_fd;
-  int bell_fd;
   module_list const* modules;
 };
 
-[[noreturn]] void worker_main(worker_world const& world, unsigned slot) noexcept;
+// What one worker is told.
+struct worker_birth {
+  std::uint32_t slot;     // of the shared file
+  std::uint64_t memory;   // process_limits::memory
+  bool tells_time;        // it shall say when each job begins
+};
+
+[[noreturn]] void worker_main(worker_world const& world, worker_birth const& birth, pid_t zygote) noexcept;
 
 }  // namespace errand::detail

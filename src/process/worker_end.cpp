@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "process/worker_end.hpp"
 
+#include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,11 +22,12 @@ constexpr std::int64_t grace = 1'500;
 
 }  // namespace
 
-worker_end::worker_end(int shared_fd, unsigned slot, int bell_fd)
+worker_end::worker_end(int shared_fd, unsigned slot, pid_t zygote)
     // `forget`: if the job forks, its child must not answer in the worker's name.
     : channel_(shared_fd, slot, channel::after_fork::forget),
       shared_fd_(shared_fd),
-      bell_fd_(bell_fd),
+      bell_(shared_fd, channel::after_fork::forget),
+      zygote_(zygote),
       large_(channel_.control().large_slot),
       patience_(longest_spin) {}
 
@@ -56,6 +59,7 @@ void worker_end::wait() noexcept {
   }
   if (spin()) return;
   ring();
+  stay_bound_to_zygote();
   for (;;) {
     control.asleep.store(1);                                  // (R2) says so,
     if (control.request_tail.load() != request_head_) break;  // (R2) then looks
@@ -89,10 +93,13 @@ void worker_end::ring() noexcept {
   owes_bell_ = false;
   auto& wanted = channel_.control().bell_wanted;
   // (B2) seq_cst: after the reply of (A1); pairs with (B1) in parent_end::want_bell().
-  if (wanted.load() == 0 || wanted.exchange(0) == 0) return;
-  std::uint64_t const one = 1;
-  // It can only fail if the counter is full, and then the bell rings already.
-  [[maybe_unused]] auto const written = ::write(bell_fd_, &one, sizeof one);
+  if (wanted.load() != 0 && wanted.exchange(0) != 0) bell_.ring();
+}
+
+// A job may have cut the tie by which a worker dies with its zygote.
+void worker_end::stay_bound_to_zygote() const noexcept {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != zygote_) ::_exit(EXIT_FAILURE);
 }
 
 std::byte const* worker_end::arguments(request_header const& request) {

@@ -4,10 +4,15 @@
 // one thread of a worker process. Its counters are its own; what stands in the shared memory are copies for the parent.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <errand/detail/process_generation.hpp>
 #include <optional>
 
+#include "base/futex.hpp"
+#include "process/bell.hpp"
 #include "process/channel.hpp"
 #include "process/shared_file.hpp"
 
@@ -15,11 +20,17 @@ namespace errand::detail {
 
 class worker_end {
  public:
-  worker_end(int shared_fd, unsigned slot, int bell_fd);
+  worker_end(int shared_fd, unsigned slot, pid_t zygote);
 
   // Returns the next request that the parent has not taken back; the worker has claimed it.
   // Spins for a while if it may, then sleeps.
   request_header const& next() noexcept;
+  // process_generation as it was at this worker's birth: it differs in the child of a fork that a job makes.
+  std::uint32_t generation() const noexcept { return generation_; }
+
+  // Says when the running job, or the next element of it, begins.
+  void tell_time() noexcept { channel_.control().begun_at.store(now(), std::memory_order_relaxed); }
+
   // Where the arguments of that request lie. Throws std::system_error.
   std::byte const* arguments(request_header const& request);
 
@@ -32,10 +43,13 @@ class worker_end {
   void wait() noexcept;
   bool spin() noexcept;
   void ring() noexcept;
+  void stay_bound_to_zygote() const noexcept;
 
   channel channel_;
   int shared_fd_;
-  int bell_fd_;
+  bell bell_;
+  pid_t zygote_;
+  std::uint32_t const generation_ = process_generation;
   large_places large_;
   std::uint64_t request_head_ = 0;
   std::uint32_t request_bytes_ = 0;  // of the request being served

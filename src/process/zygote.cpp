@@ -28,8 +28,8 @@ namespace {
 
 struct order {
   enum : std::uint32_t { fork_worker, kill_worker } what;
-  std::uint32_t slot;
   std::uint64_t serial;
+  worker_birth birth;
 };
 
 void close_range_of(unsigned first, unsigned last) noexcept {
@@ -44,8 +44,8 @@ void close_range_of(unsigned first, unsigned last) noexcept {
 }
 
 // Everything of the program's but its stdout, stderr and what is named here.
-void close_all_except(int a, int b, int c) noexcept {
-  int kept[] = {STDERR_FILENO, a, b, c};
+void close_all_except(int a, int b) noexcept {
+  int kept[] = {STDERR_FILENO, a, b};
   std::sort(std::begin(kept), std::end(kept));
   for (std::size_t i = 0; i + 1 < std::size(kept); ++i)
     close_range_of(static_cast<unsigned>(kept[i]) + 1, static_cast<unsigned>(kept[i + 1]) - 1);
@@ -84,7 +84,8 @@ class zygote_loop {
     if (signals_ < 0) ::_exit(EXIT_FAILURE);
 
     while (::getppid() == program) {
-      pollfd watched[] = {{socket_, POLLIN, 0}, {signals_, POLLIN, 0}};
+      auto const wanted_of_socket = static_cast<short>(untold_.empty() ? POLLIN : POLLIN | POLLOUT);
+      pollfd watched[] = {{socket_, wanted_of_socket, 0}, {signals_, POLLIN, 0}};
       if (::poll(watched, 2, -1) < 0 && errno != EINTR) break;
       if (watched[1].revents != 0) {
         signalfd_siginfo info;
@@ -92,7 +93,8 @@ class zygote_loop {
         }
         report_deaths();
       }
-      if (watched[0].revents != 0 && !serve()) break;
+      tell_the_rest();
+      if ((watched[0].revents & ~POLLOUT) != 0 && !serve()) break;
     }
     end();
   }
@@ -110,46 +112,56 @@ class zygote_loop {
     if (got < 0) return errno == EAGAIN || errno == EINTR;
     if (got != sizeof o) return false;
     if (o.what == order::fork_worker)
-      fork_worker(o.slot, o.serial);
+      fork_worker(o.birth, o.serial);
     else
       for (child const& c : children_)
-        if (c.serial == o.serial) ::kill(c.pid, SIGKILL);  // not yet reaped, so the pid is its own
+        if (c.serial == o.serial) kill(c);
     return true;
   }
 
-  void fork_worker(unsigned slot, std::uint64_t serial) noexcept {
+  // It is not yet reaped, so the number is its own, as a pidfd would be; and so is that of its group.
+  static void kill(child const& c) noexcept {
+    ::kill(c.pid, SIGKILL);
+    ::kill(-c.pid, SIGKILL);
+  }
+
+  void fork_worker(worker_birth const& birth, std::uint64_t serial) noexcept {
     try {
       children_.reserve(children_.size() + 1);
+      untold_.reserve(children_.capacity() + 1);  // one death each, and the line below
     } catch (...) {
       tell({serial, ENOMEM, 0, 0});
       return;
     }
     pid_t const self = ::getpid();
     pid_t const pid = fork_quietly();
-    if (pid == 0) become_worker(self, slot);
-    if (pid < 0)
-      tell({serial, errno, 0, 0});
-    else
-      children_.push_back({pid, serial});
+    if (pid == 0) become_worker(self, birth);
+    if (pid < 0) return tell({serial, errno, 0, 0});
+    ::setpgid(pid, pid);  // here too: an order to kill it may come before it has got so far
+    children_.push_back({pid, serial});
   }
 
-  [[noreturn]] void become_worker(pid_t self, unsigned slot) noexcept {
+  [[noreturn]] void become_worker(pid_t self, worker_birth const& birth) noexcept {
     ::prctl(PR_SET_NAME, "errand-worker");
+    ::setpgid(0, 0);  // what its jobs start dies with it, unless they put it elsewhere
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != self) ::_exit(EXIT_FAILURE);  // it died before the line above
     ::close(socket_);
     ::close(signals_);
     ::signal(SIGINT, SIG_IGN);  // Ctrl-C is for the program, which decides what becomes of its jobs
     ::pthread_sigmask(SIG_SETMASK, &program_mask_, nullptr);
-    worker_main(world_, slot);
+    worker_main(world_, birth, self);
   }
 
   void report_deaths() noexcept {
-    int status = 0;
     for (;;) {
-      pid_t const pid = ::waitpid(-1, &status, WNOHANG);
-      if (pid <= 0) return;
+      siginfo_t info{};
+      if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
+      pid_t const pid = info.si_pid;
       auto const dead = std::find_if(children_.begin(), children_.end(), [&](child const& c) { return c.pid == pid; });
+      if (dead != children_.end()) kill(*dead);  // what it has left behind: before the number of its group is free
+      int status = 0;
+      ::waitpid(pid, &status, 0);
       if (dead == children_.end()) continue;
       std::uint64_t const serial = dead->serial;
       children_.erase(dead);
@@ -158,10 +170,25 @@ class zygote_loop {
     }
   }
 
-  void tell(zygote::news const& n) noexcept { (void)::send(socket_, &n, sizeof n, MSG_NOSIGNAL); }
+  // Never waits for the program to read: it may be waiting for us to.
+  void tell(zygote::news const& n) noexcept {
+    try {
+      untold_.push_back(n);
+    } catch (...) {
+      ::_exit(EXIT_FAILURE);  // it was reserved; without the news the program would wait for ever
+    }
+    tell_the_rest();
+  }
+  void tell_the_rest() noexcept {
+    std::size_t told = 0;
+    while (told < untold_.size() &&
+           ::send(socket_, &untold_[told], sizeof untold_[told], MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+      ++told;
+    untold_.erase(untold_.begin(), untold_.begin() + static_cast<std::ptrdiff_t>(told));
+  }
 
   [[noreturn]] void end() noexcept {
-    for (child const& c : children_) ::kill(c.pid, SIGKILL);
+    for (child const& c : children_) kill(c);
     while (::waitpid(-1, nullptr, 0) > 0) {
     }
     ::_exit(EXIT_SUCCESS);
@@ -172,6 +199,7 @@ class zygote_loop {
   int signals_ = -1;
   sigset_t program_mask_;
   std::vector<child> children_;
+  std::vector<zygote::news> untold_;  // the program is slow to read
 };
 
 bool give(int socket, order const& o) noexcept {
@@ -200,7 +228,7 @@ zygote zygote::start(worker_world const& world) {
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   pid_t const pid = fork_quietly();
   if (pid == 0) {
-    close_all_except(theirs.get(), world.shared_fd, world.bell_fd);
+    close_all_except(theirs.get(), world.shared_fd);
     zygote_loop(world, theirs.get(), before).run(self);
   }
   int const reason = errno;
@@ -214,18 +242,20 @@ zygote zygote::start(worker_world const& world) {
   return z;
 }
 
-bool zygote::order_worker(unsigned slot, std::uint64_t serial) noexcept {
-  return give(socket_.get(), {order::fork_worker, slot, serial});
+bool zygote::order_worker(worker_birth const& birth, std::uint64_t serial) noexcept {
+  return give(socket_.get(), {order::fork_worker, serial, birth});
 }
 
-bool zygote::order_kill(std::uint64_t serial) noexcept { return give(socket_.get(), {order::kill_worker, 0, serial}); }
+bool zygote::order_kill(std::uint64_t serial) noexcept { return give(socket_.get(), {order::kill_worker, serial, {}}); }
 
-zygote::reading zygote::try_read(news& found) noexcept {
-  auto const got = ::recv(socket_.get(), &found, sizeof found, MSG_DONTWAIT);
-  if (got == sizeof found) return reading::news;
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return reading::nothing;
-  return reading::gone;
+bool zygote::wait_for(news& found) noexcept {
+  ssize_t got;
+  do got = ::recv(socket_.get(), &found, sizeof found, 0);
+  while (got < 0 && errno == EINTR);
+  return got == sizeof found;
 }
+
+void zygote::hang_up() noexcept { ::shutdown(socket_.get(), SHUT_RDWR); }
 
 void zygote::end() noexcept {
   socket_.reset();

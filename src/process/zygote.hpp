@@ -20,8 +20,9 @@ class zygote {
   static zygote start(worker_world const& world);
 
   // Both return false if the zygote is gone. A serial is a number of the caller's, never used twice.
-  bool order_worker(unsigned slot, std::uint64_t serial) noexcept;
-  bool order_kill(std::uint64_t serial) noexcept;  // nothing, if it is dead already
+  bool order_worker(worker_birth const& birth, std::uint64_t serial) noexcept;
+  // With all that is in its process group. Nothing, if it is dead already.
+  bool order_kill(std::uint64_t serial) noexcept;
 
   // A worker has died, and been reaped; or could not be forked.
   struct news {
@@ -30,11 +31,9 @@ class zygote {
     int signal;  // that killed it, or 0
     int status;  // with which it exited
   };
-  enum class reading : unsigned char { nothing, news, gone };
-  // Does not wait.
-  reading try_read(news& found) noexcept;
-
-  int fd() const noexcept { return socket_.get(); }
+  // Sleeps until there is some. False if the zygote is gone, or after hang_up().
+  bool wait_for(news& found) noexcept;
+  void hang_up() noexcept;
 
   // The zygote kills and reaps its workers, then ends. Waits for that.
   void end() noexcept;

@@ -12,6 +12,7 @@
 #include "task/thread_state.hpp"
 #include "task/unobserved.hpp"
 
+#include <errand/detail/outside_task.hpp>
 #include <errand/task.hpp>
 
 namespace errand::detail {
@@ -65,6 +66,7 @@ void apply(start_options const& options, record& r) {
     r.state_.fetch_or(record_state::begun, std::memory_order_relaxed);
     auto& rare = rare_fields_of(r);
     rare.name = options.name;
+    rare.stop_takes_time = options.outside;
     if (options.deadline != no_deadline) {
       prepare_timers();
       rare.deadline = std::make_unique<record_deadline>(r, options.deadline);
@@ -76,6 +78,13 @@ void apply(start_options const& options, record& r) {
     destroy(r);
     throw;
   }
+}
+
+void begin_outside(record& r, waiter& on_stop, start_options const& options) {
+  adopt_child(r, this_thread().current);
+  apply(options, r);
+  if (options.deadline <= now()) stop_record(r, true);  // the timekeeper may take its time
+  show_outside(r, on_stop);
 }
 
 bool admit(record& r) noexcept {

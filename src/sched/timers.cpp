@@ -80,12 +80,12 @@ class timekeeper {
     }
   }
 
-  // Whether a stop may run code of the user's, of its own stop callbacks or of those below.
+  // Whether a stop may run code of the user's, of its own stop callbacks or of those below; or other modules'.
   static bool may_call_back(record& r) noexcept {
     if (r.stands_for_others_) return true;
     lock_record(r);
     auto const* const rare = r.rare_.load(std::memory_order_acquire);  // (F1)
-    bool const may = r.children_ != nullptr || (rare != nullptr && rare->source);
+    bool const may = r.children_ != nullptr || (rare != nullptr && (rare->source || rare->stop_takes_time));
     unlock_record(r);
     return may;
   }

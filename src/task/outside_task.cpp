@@ -12,9 +12,13 @@ namespace errand::detail {
 
 void begin_outside(record& r, waiter& on_stop) noexcept {
   adopt_child(r, this_thread().current);
-  r.inplace_allowed_ = false;
   r.state_.store(record_state::handle | record_state::begun, std::memory_order_relaxed);
-  (void)arm_interrupt(r, reinterpret_cast<std::uintptr_t>(&on_stop));  // nobody knows the record yet, so nobody has stopped it
+  show_outside(r, on_stop);  // nobody knows the record yet, so nobody has stopped it
+}
+
+void show_outside(record& r, waiter& on_stop) noexcept {
+  r.inplace_allowed_ = false;
+  (void)arm_interrupt(r, reinterpret_cast<std::uintptr_t>(&on_stop));
   try {
     link_to_ancestors(r);
   } catch (std::bad_alloc const&) {

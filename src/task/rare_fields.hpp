@@ -55,6 +55,9 @@ struct rare_fields {
   // Whether one of the two above may stop it, though nobody in the program does. Written by the starter.
   bool stopped_by_others = false;
 
+  // Whether a stop of it is another module's work, which is not the timekeeper's to do. Written by the starter.
+  bool stop_takes_time = false;
+
   // Called by the task's own flow just before it waits, if record::tells_of_waits_: a loop hands its share to others.
   void (*on_wait)(void* context) noexcept = nullptr;
   void* on_wait_context = nullptr;

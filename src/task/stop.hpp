@@ -36,6 +36,9 @@ bool stop_unbegun(record& r) noexcept;
 /// Afterwards nobody will touch the waiter on behalf of a stop.
 void disarm_interrupt(record& self, waiter& w) noexcept;
 
+/// Of a task outside the pools that has been begun: shows whom a stop shall wake, to stoppers and to the task above.
+void show_outside(record& r, waiter& on_stop) noexcept;
+
 /// Puts the task into its parent's list of children, and so upwards, so that a stop from above finds it. Once per task;
 /// afterwards its own stop bit says everything. Ends the program where there is no memory for the link.
 void link_to_ancestors(record& self) noexcept;

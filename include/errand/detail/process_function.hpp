@@ -135,23 +135,31 @@ void run_process_call(process_call& call) {
   }
 }
 
-/// In the worker: one after the other, for map.
+/// In the worker: one after the other, for map; for for_each with R = void, whatever f returns.
 template <class R, class F, class X>
 void run_process_chunk(process_call& call) {
   byte_reader from{call.arguments, call.argument_size};
   auto const count = from.get<std::size_t>();
-  struct kept {  // so that a vector of bool is one of bytes
-    R value;
-  };
-  std::vector<kept> results;
-  results.reserve(count);
-  std::size_t bytes = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    results.push_back({callee_of<F>(call)(from.get<X>())});
-    bytes += sent_bytes(results.back().value);
+  if constexpr (std::is_void_v<R>) {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (call.element_begins != nullptr) call.element_begins(call);
+      static_cast<void>(callee_of<F>(call)(from.get<X>()));
+    }
+  } else {
+    struct kept {  // so that a vector of bool is one of bytes
+      R value;
+    };
+    std::vector<kept> results;
+    results.reserve(count);
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (call.element_begins != nullptr) call.element_begins(call);
+      results.push_back({callee_of<F>(call)(from.get<X>())});
+      bytes += sent_bytes(results.back().value);
+    }
+    byte_writer to{call.reply_room(call, bytes)};
+    for (kept const& result : results) to.put(result.value);
   }
-  byte_writer to{call.reply_room(call, bytes)};
-  for (kept const& result : results) to.put(result.value);
 }
 
 }  // namespace errand::detail

@@ -21,6 +21,9 @@ struct process_call {
 
   // Room for a result of so many bytes; to be called at most once, after the work is done.
   std::byte* (*reply_room)(process_call&, std::size_t bytes);
+
+  // To be called before each element of a map, if not null: a limit of time is one for each.
+  void (*element_begins)(process_call&) noexcept;
 };
 
 // An instantiation of a template, so that its address tells the worker all types.
@@ -34,6 +37,9 @@ enum class process_job_end : unsigned char {
   stopped,    // by stop_process_job
 };
 
+struct process_worker;
+struct process_pool_core;
+
 struct process_job {
   // ---- The submitter fills these in, and keeps the job alive until finished() is called.
   process_entry entry = nullptr;
@@ -42,6 +48,8 @@ struct process_job {
   const char* name = nullptr;  // of the task, or null; for messages
   const char* file = nullptr;  // the line that started it, or null
   unsigned line = 0;
+  unsigned calls = 1;                   // of the user's function, that this one stands for
+  process_pool_core* pool = nullptr;    // whose workers it is for, or null: of `processes`
 
   // Writes exactly argument_size bytes. May be called again if the first worker dies
   // before it has begun the job.
@@ -61,8 +69,9 @@ struct process_job {
   process_job* next = nullptr;
   process_job* previous = nullptr;
   place where = place::nowhere;
-  bool stop_wanted = false;
-  unsigned worker = 0;                // while sent: whose
+  bool stop_wanted = false;           // before submit: it is not to be begun at all
+  bool overran = false;               // it was its pool's limit of time that wanted it
+  process_worker* worker = nullptr;   // while sent: whose
   std::uint64_t id = 0;               // never zero, never used twice
   std::uint64_t position = 0;         // while sent: of its message in the worker's ring
   std::uint64_t large_arguments = 0;  // where in the shared file, 0: in the ring
@@ -97,6 +106,8 @@ void help_process_jobs(bool (*enough)(const void*), const void* argument) noexce
 
 // As many as the machine grants this process; they are forked when there is work for them.
 unsigned process_worker_count() noexcept;
+// At a time, in all pools together.
+inline constexpr unsigned most_process_workers = 1024;
 
 // Kills the workers, ends the zygote and the dispatcher's thread, closes and unmaps all.
 // No job may be under way, and no pool be there. For tests that count what is left over.

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "process/bell.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace errand::detail {
+
+bell::bell(int shared_fd, channel::after_fork children)
+    : page_(shared_fd, shared_file::bell_place, static_cast<std::size_t>(::sysconf(_SC_PAGESIZE))) {
+  if (children == channel::after_fork::forget)
+    ::madvise(page_.data(), static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), MADV_DONTFORK);
+}
+
+void bell::ring() noexcept {
+  word().fetch_add(1, std::memory_order_release);  // (D1)
+  wake_shared(word());
+}
+
+void bell::wait(std::uint32_t rung, std::int64_t until) noexcept { wait_shared(word(), rung, until); }
+
+}  // namespace errand::detail
