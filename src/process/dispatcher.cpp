@@ -288,7 +288,7 @@ bool dispatcher::deal(pool& p, ended& over) noexcept {
 dispatcher::worker* dispatcher::choose(pool& p, ended& over) noexcept {
   worker* best = nullptr;
   for (auto& w : workers_) {
-    if (w->pool != &p || w->stage != life::alive || w->spent()) continue;
+    if (w->pool != &p || w->stage != life::alive || w->spent() || w->halted) continue;
     if (best == nullptr || w->sent.size() < best->sent.size() ||
         (w->sent.size() == best->sent.size() && w->last_use > best->last_use))
       best = w.get();
@@ -386,6 +386,7 @@ bool dispatcher::take_replies(worker& w, ended& over) noexcept {
   if (answered == 0) return false;
   pool& p = *w.pool;
   p.stillborn = 0;
+  w.halted = false;
   measure(w, answered);
   begin_time(w);
   if (w.sent.empty()) {
@@ -503,7 +504,7 @@ dispatcher::worker* dispatcher::start_worker(pool& p, std::exception_ptr& why) n
   free->large_slot = shared_file::large_slot(free->serial);
   free->large_taken = 0;
   free->given = 0;
-  free->worn = false;
+  free->worn = free->halted = false;
   free->killed_for = cause::none;
   free->end.reset(free->large_slot);
   free->busy_since = 0;
@@ -553,12 +554,15 @@ void dispatcher::condemn(worker& w, cause why) noexcept {
 
 // alive or dying -> none. At most one job was begun and not answered: that one is lost, the others go back.
 void dispatcher::bury(zygote::news const& n, ended& over) noexcept {
-  auto const at = std::find_if(workers_.begin(), workers_.end(),
-                               [&](auto& w) { return w->stage != life::none && w->serial == n.serial; });
-  if (at == workers_.end()) return;
-  worker& w = **at;
+  worker* const found = with_serial(n.serial);
+  if (found == nullptr) return;
+  worker& w = *found;
   pool& p = *w.pool;
   take_replies(w, over);  // what it answered while it lived, counts
+  if (n.stopped) {
+    halt(w);
+    return feed(p, over);
+  }
   bool const was_meant = w.stage == life::dying;
   w.stage = life::none;
   w.look_at = INT64_MAX;
@@ -601,10 +605,28 @@ void dispatcher::bury(zygote::news const& n, ended& over) noexcept {
   feed(p, over);
 }
 
+dispatcher::worker* dispatcher::with_serial(std::uint64_t serial) noexcept {
+  for (auto& w : workers_)
+    if (w->stage != life::none && w->serial == serial) return w.get();
+  return nullptr;
+}
+
+// It was stopped, and may never be continued. What it has not begun is for others. If it is in the midst of a job, a stop
+// or a limit of time kills it, or somebody continues it; else nobody misses it.
+void dispatcher::halt(worker& w) noexcept {
+  while (!w.sent.empty() && call_back_last(w)) {
+  }
+  if (w.sent.empty())
+    condemn(w, cause::halted);
+  else
+    w.halted = true;
+}
+
 void dispatcher::count_death(worker& w) noexcept {
   auto& counted = w.pool->counted;
   switch (w.killed_for) {
     case cause::none:
+    case cause::halted:
     case cause::overwrote:
       ++counted.workers_died;
       break;

@@ -29,7 +29,7 @@ namespace errand::detail {
 struct process_worker {
   enum class life : unsigned char { none, alive, dying };
   // Why we have it killed.
-  enum class cause : unsigned char { none, stop, overwrote, recycled, pool_ended };
+  enum class cause : unsigned char { none, stop, halted, overwrote, recycled, pool_ended };
 
   process_worker(int shared_fd, unsigned its_slot) : end(shared_fd, its_slot), slot(its_slot) {}
 
@@ -45,6 +45,7 @@ struct process_worker {
   life stage = life::none;
   cause killed_for = cause::none;
   bool worn = false;                // it has no memory left to work with
+  bool halted = false;              // a signal has stopped it, in the midst of a job
   std::uint64_t serial = 0;         // of the process
   std::uint64_t given = 0;          // jobs, to this process
   std::uint64_t large_slot = 0;     // where its large replies lie
@@ -115,6 +116,8 @@ class dispatcher {
   void end_job(process_job& job, process_job_end how, ended& over) noexcept;
   void condemn(worker& w, cause why) noexcept;
   void bury(zygote::news const& n, ended& over) noexcept;
+  void halt(worker& w) noexcept;
+  worker* with_serial(std::uint64_t serial) noexcept;
   void count_death(worker& w) noexcept;
   void requeue(worker& w) noexcept;
   void fail_queued(pool& p, std::exception_ptr const& why, ended& over) noexcept;

@@ -75,6 +75,7 @@ class zygote_loop {
     // Only the kernel's reaper and the death notice are of interest, and both are read from a descriptor. The notice
     // comes when the forking *thread* ends, so it is only a reason to look who the parent is.
     ::prctl(PR_SET_PDEATHSIG, SIGUSR1);
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // of what workers leave behind: the first process of a container may not reap
     ::signal(SIGCHLD, SIG_DFL);
     sigset_t wanted;
     ::sigemptyset(&wanted);
@@ -130,13 +131,13 @@ class zygote_loop {
       children_.reserve(children_.size() + 1);
       untold_.reserve(children_.capacity() + 1);  // one death each, and the line below
     } catch (...) {
-      tell({serial, ENOMEM, 0, 0});
+      tell({.serial = serial, .error = ENOMEM});
       return;
     }
     pid_t const self = ::getpid();
     pid_t const pid = fork_quietly();
     if (pid == 0) become_worker(self, birth);
-    if (pid < 0) return tell({serial, errno, 0, 0});
+    if (pid < 0) return tell({.serial = serial, .error = errno});
     ::setpgid(pid, pid);  // here too: an order to kill it may come before it has got so far
     children_.push_back({pid, serial});
   }
@@ -156,17 +157,21 @@ class zygote_loop {
   void report_deaths() noexcept {
     for (;;) {
       siginfo_t info{};
-      if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
+      if (::waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
       pid_t const pid = info.si_pid;
-      auto const dead = std::find_if(children_.begin(), children_.end(), [&](child const& c) { return c.pid == pid; });
-      if (dead != children_.end()) kill(*dead);  // what it has left behind: before the number of its group is free
-      int status = 0;
-      ::waitpid(pid, &status, 0);
-      if (dead == children_.end()) continue;
-      std::uint64_t const serial = dead->serial;
-      children_.erase(dead);
-      bool const killed = WIFSIGNALED(status);
-      tell({serial, 0, killed ? WTERMSIG(status) : 0, killed ? 0 : WEXITSTATUS(status)});
+      auto const at = std::find_if(children_.begin(), children_.end(), [&](child const& c) { return c.pid == pid; });
+      bool const stopped = info.si_code == CLD_STOPPED;
+      if (at != children_.end() && !stopped) kill(*at);  // what it has left behind: before the number of its group is free
+      ::waitid(P_PID, static_cast<id_t>(pid), &info, stopped ? WSTOPPED | WNOHANG : WEXITED);
+      if (at == children_.end()) continue;  // the orphan of a worker
+      zygote::news n{.serial = at->serial};
+      if (stopped) {
+        n.stopped = true;
+      } else {
+        children_.erase(at);
+        (info.si_code == CLD_EXITED ? n.status : n.signal) = info.si_status;
+      }
+      tell(n);
     }
   }
 
@@ -189,8 +194,9 @@ class zygote_loop {
 
   [[noreturn]] void end() noexcept {
     for (child const& c : children_) kill(c);
-    while (::waitpid(-1, nullptr, 0) > 0) {
-    }
+    for (child const& c : children_)
+      while (::waitpid(c.pid, nullptr, 0) < 0 && errno == EINTR) {
+      }
     ::_exit(EXIT_SUCCESS);
   }
 

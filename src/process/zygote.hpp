@@ -24,12 +24,13 @@ class zygote {
   // With all that is in its process group. Nothing, if it is dead already.
   bool order_kill(std::uint64_t serial) noexcept;
 
-  // A worker has died, and been reaped; or could not be forked.
+  // A worker has died, and been reaped; or could not be forked; or was stopped, as by SIGSTOP.
   struct news {
     std::uint64_t serial;
-    int error;   // errno of the fork that failed, or 0
-    int signal;  // that killed it, or 0
-    int status;  // with which it exited
+    int error = 0;   // errno of the fork that failed, or 0
+    int signal = 0;  // that killed it, or 0
+    int status = 0;  // with which it exited
+    bool stopped = false;
   };
   // Sleeps until there is some. False if the zygote is gone, or after hang_up().
   bool wait_for(news& found) noexcept;
