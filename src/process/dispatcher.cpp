@@ -54,6 +54,7 @@ void dispatcher::end_threads() noexcept {
   {
     std::lock_guard const hold(lock_);
     ending_ = true;
+    pool_changed_.notify_all();
   }
   bell_.ring();
   zygote_.hang_up();
@@ -206,7 +207,9 @@ void dispatcher::look_for_deaths() noexcept {
       pool_changed_.notify_all();
     }
     finish(over);
-    if (!alive) return;
+    if (alive) continue;
+    std::unique_lock hold(lock_);
+    return pool_changed_.wait(hold, [this] { return ending_; });  // it is joined at the end only
   }
 }
 

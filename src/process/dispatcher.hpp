@@ -148,7 +148,7 @@ class dispatcher {
   large_places large_arguments_{shared_file::argument_slot};
   bool broken_ = false;  // the zygote is gone
   bool ending_ = false;
-  std::condition_variable pool_changed_;  // a pool that ends has lost a job or a worker
+  std::condition_variable pool_changed_;  // a pool that ends has lost a job or a worker; or all ends
 
   std::thread replies_;
   std::thread deaths_;

@@ -433,7 +433,10 @@ TEST_F(what_it_must_survive, a_job_that_ends_its_thread) {
     ::pthread_exit(nullptr);
   });
   EXPECT_EQ(v.how, fate::died) << v.text;
-  EXPECT_EQ(deed(pool, [] { ::syscall(SYS_exit, 0); }).how, fate::died);
+  // ThreadSanitizer has a thread of its own, with which the process would live on and answer nobody.
+  if (!errand::detail::thread_sanitizer) {
+    EXPECT_EQ(deed(pool, [] { ::syscall(SYS_exit, 0); }).how, fate::died);
+  }
   expect_books_right(pool);
 }
 

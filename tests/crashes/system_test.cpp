@@ -119,9 +119,9 @@ TEST(processes_survive, the_zygotes_death_fails_all_jobs_of_all_pools_and_their_
 }
 
 TEST(processes_survive, a_program_that_is_killed_leaves_no_worker_of_any_pool) {
-  ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // what is left over would be ours, and the wait below would not end
-  expect_well([] {
-    int const status = in_own_program({}, [](auto const&) {
+  expect_well(in_own_program({}, [](auto const&) {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // what is left over would be ours, and the wait below would not end
+    int const status = errand_test::in_child([] {
       errand::process_pool pool{2};
       auto a = errand::async(pool, [] {
         for (;;) ::pause();
@@ -133,11 +133,10 @@ TEST(processes_survive, a_program_that_is_killed_leaves_no_worker_of_any_pool) {
       static_cast<void>(errand::async(pool, add, 1, 2).get());
       ::kill(::getpid(), SIGKILL);
     });
-    return status == -SIGKILL ? 0 : status;
-  }());
-  while (::waitpid(-1, nullptr, 0) > 0) {
-  }
-  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
+    require(status == -SIGKILL, "it was killed");
+    while (::waitpid(-1, nullptr, 0) > 0) {
+    }
+  }));
 }
 
 }  // namespace
