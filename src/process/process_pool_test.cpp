@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <errand/group.hpp>
 #include <errand/process.hpp>
 
 #include <algorithm>
@@ -163,22 +162,6 @@ TEST_F(process_options_test, deadlines_work_from_tasks_and_coroutines_and_throug
   EXPECT_EQ(async(coroutine()).get(), 3);
   EXPECT_THROW(async({.on = processes, .timeout = 10ms}, run_for_ever, 0).then([] { return 1; }).get(), timed_out);
   EXPECT_EQ(async({.on = processes}, add, 1, 2).then([](int n) { return n + 1; }).get(), 4);
-}
-
-TEST_F(process_options_test, when_any_takes_the_one_that_ends_and_kills_the_other) {
-  process_pool two{2};
-  auto first = when_any(async(two, [] {
-                          run_for_ever(0);
-                          return 0;
-                        }),
-                        async(two, [] {
-                          wait_for_counter(0);
-                          return 7;
-                        }))
-                   .get();
-  EXPECT_EQ(first.index, 1U);
-  EXPECT_EQ(first.value, 7);
-  EXPECT_THROW(when_all(async({.on = two, .timeout = 10ms}, run_for_ever, 1), async(two, add, 1, 1)).get(), timed_out);
 }
 
 TEST_F(process_options_test, a_detached_runaway_ends_at_its_deadline) {
