@@ -5,6 +5,7 @@
 #include <errand/detail/process_job.hpp>
 #include <new>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 
 #include "base/futex.hpp"

@@ -22,9 +22,9 @@ struct process_pool_core {
 
   std::uint32_t const born_in = process_generation;  // constant, so no lock is needed
   process_limits const limits;
-  std::size_t const planned;     // how many workers it was made for
-  std::size_t most;              // how many it may have: fewer than planned once the kernel has refused more
-  std::size_t living = 0;        // of its workers; those that are dying are still counted
+  std::size_t const planned;  // how many workers it was made for
+  std::size_t most;           // how many it may have: fewer than planned once the kernel has refused more
+  std::size_t living = 0;     // of its workers; those that are dying are still counted
   job_list queued;
   std::int64_t mean_job = 0;     // nanoseconds, 0: unknown
   unsigned stillborn = 0;        // workers in a row that died with no job begun

@@ -33,7 +33,8 @@ detail::process_pool_core& process_pool::core() const {
   auto* there = core_.load(std::memory_order_acquire);
   while (there == nullptr || there->born_in != detail::process_generation) {
     detail::process_pool_core& made = detail::make_process_pool(workers_, limits_);
-    if (core_.compare_exchange_strong(there, &made, std::memory_order_acq_rel, std::memory_order_acquire)) return made;  // (PP1)
+    if (core_.compare_exchange_strong(there, &made, std::memory_order_acq_rel, std::memory_order_acquire))
+      return made;                   // (PP1)
     detail::end_process_pool(made);  // somebody else has made it
   }
   return *there;
@@ -51,7 +52,8 @@ std::string to_string(process_statistics const& s) {
   auto const number = [](auto n, char const* what) { return std::to_string(n) + what; };
   return number(s.busy, " of ") + number(s.workers, " workers busy; ") + number(s.jobs, " jobs, ") +
          number(s.ended, " ended, ") + number(s.lost, " lost; ") + number(s.workers_started, " workers started, ") +
-         number(s.workers_died, " died, ") + number(s.workers_killed, " killed, ") + number(s.workers_recycled, " recycled");
+         number(s.workers_died, " died, ") + number(s.workers_killed, " killed, ") +
+         number(s.workers_recycled, " recycled");
 }
 
 }  // namespace errand

@@ -12,6 +12,7 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <fstream>
 #include <list>
 #include <memory>
 #include <stdexcept>
@@ -108,7 +109,8 @@ TEST_F(process_options_test, a_deadline_that_has_passed_needs_no_worker) {
   for (int i = 0; i < 50; ++i) {
     auto late = async({.on = processes, .timeout = 0ns}, [] { counters[0].store(1); });
     EXPECT_THROW(late.get(), timed_out);
-    auto later = async({.on = processes, .deadline = std::chrono::steady_clock::now() - 1s}, [] { counters[0].store(1); });
+    auto later =
+        async({.on = processes, .deadline = std::chrono::steady_clock::now() - 1s}, [] { counters[0].store(1); });
     EXPECT_THROW(later.get(), timed_out);
   }
   EXPECT_EQ(counters[0].load(), 0);
@@ -213,7 +215,9 @@ TEST_F(process_pool_test, its_end_lets_every_job_end_and_leaves_no_process_mappi
   {
     process_pool pool{3};
     for (int i = 0; i < 3; ++i)
-      async(pool, [](int n) { counters[static_cast<std::size_t>(n)].store(static_cast<int>(::getpid())); }, i).detach();
+      async(
+          pool, [](int n) { counters[static_cast<std::size_t>(n)].store(static_cast<int>(::getpid())); }, i)
+          .detach();
     for (int i = 0; i < 20; ++i) async(pool, [] { counters[10].fetch_add(1); }).detach();
   }
   EXPECT_EQ(counters[10].load(), 20);
@@ -266,10 +270,13 @@ TEST_F(process_pool_test, its_limit_of_time_counts_from_the_begin_of_each_job) {
   auto endless = async(one, run_for_ever, 0);
   std::vector<future<int>> waiting;  // longer than the limit
   for (int i = 0; i < 5; ++i)
-    waiting.push_back(async(one, [](int n) {
-      ::usleep(40'000);
-      return n;
-    }, i));
+    waiting.push_back(async(
+        one,
+        [](int n) {
+          ::usleep(40'000);
+          return n;
+        },
+        i));
   auto const text = text_of_timed_out(endless);
   EXPECT_TRUE(contains(text, "0.1 s")) << text;
   EXPECT_TRUE(contains(text, "process_pool_test.cpp:")) << text;
@@ -401,6 +408,18 @@ TEST_F(process_pool_test, a_stop_of_the_task_above_ends_a_for_each_that_would_ru
   EXPECT_THROW(outer.get(), operation_cancelled);
 }
 
+TEST_F(process_pool_test, the_kernel_is_offered_workers_before_the_program) {
+  auto const points = [] {
+    std::ifstream file{"/proc/self/oom_score_adj"};
+    int n = -9999;
+    file >> n;
+    return n;
+  };
+  int const ours = points();
+  if (ours == -9999) GTEST_SKIP() << "no /proc";
+  EXPECT_EQ(async(processes, points).get(), std::min(1000, ours + 500));
+}
+
 TEST_F(process_pool_test, a_worker_may_have_a_pool_of_its_own) {
   auto const nested = [] {
     process_pool inner{2};
@@ -413,7 +432,8 @@ TEST_F(process_pool_test, a_worker_may_have_a_pool_of_its_own) {
 }
 
 TEST_F(process_pool_test, rule_20_in_the_child_of_a_fork_a_pool_starts_anew) {
-  if (detail::sanitized_memory) GTEST_SKIP() << "a sanitizer's runtime does not survive the fork of a process with threads";
+  if (detail::sanitized_memory)
+    GTEST_SKIP() << "a sanitizer's runtime does not survive the fork of a process with threads";
   process_pool two{2};
   int const parents = async(two, [] { return static_cast<int>(::getpid()); }).get();
   pid_t const child = ::fork();

@@ -42,9 +42,10 @@ TEST(processes_among_others, a_deadline_among_others_stops_them_all) {
 }
 
 TEST(processes_among_others, a_chain_goes_from_a_process_to_threads_and_back) {
-  auto last = async(processes, add, 1, 2).then([](int n) { return async(processes, add, n, 10).get(); }).then([](int n) {
-    return n + 100;
-  });
+  auto last =
+      async(processes, add, 1, 2).then([](int n) { return async(processes, add, n, 10).get(); }).then([](int n) {
+        return n + 100;
+      });
   EXPECT_EQ(last.get(), 113);
 }
 

@@ -150,9 +150,11 @@ class what_it_must_survive : public ::testing::Test {
     for (int i = first + 20; i < first + 40; ++i) all.push_back(errand::async(pool, innocent, i));
     verdict const v = judge(std::move(guilty));
     std::uint64_t right = 0;
-    for (int i = first; i < first + 40; ++i) right += all[static_cast<std::size_t>(i - first)].get() == i * 3 + 1 ? 1 : 0;
+    for (int i = first; i < first + 40; ++i)
+      right += all[static_cast<std::size_t>(i - first)].get() == i * 3 + 1 ? 1 : 0;
     EXPECT_EQ(right, 40U);
-    for (int i = first; i < first + 40; ++i) EXPECT_EQ(shared.runs[static_cast<std::size_t>(i)].load(), 1) << "job " << i;
+    for (int i = first; i < first + 40; ++i)
+      EXPECT_EQ(shared.runs[static_cast<std::size_t>(i)].load(), 1) << "job " << i;
     sum.given += 41;
     sum.right += right;
     sum.guilty += 1;
@@ -317,16 +319,20 @@ TEST_F(what_it_must_survive, a_job_that_is_stopped_and_continued_gives_its_value
 TEST_F(what_it_must_survive, a_runaway_loop) {
   process_pool pool{2};
   EXPECT_EQ(deed_with_deadline(pool, for_ever).how, fate::late);
-  EXPECT_EQ(deed_with_deadline(pool, [] {
-              sigset_t all;
-              ::sigfillset(&all);
-              ::sigprocmask(SIG_SETMASK, &all, nullptr);
-              for_ever();
-            }).how,
+  EXPECT_EQ(deed_with_deadline(pool,
+                               [] {
+                                 sigset_t all;
+                                 ::sigfillset(&all);
+                                 ::sigprocmask(SIG_SETMASK, &all, nullptr);
+                                 for_ever();
+                               })
+                .how,
             fate::late);
-  EXPECT_EQ(deed_with_deadline(pool, [] {
-              for (;;) ::pause();
-            }).how,
+  EXPECT_EQ(deed_with_deadline(pool,
+                               [] {
+                                 for (;;) ::pause();
+                               })
+                .how,
             fate::late);
   process_pool limited{2, {.time = 50ms}};
   EXPECT_EQ(deed(limited, for_ever).how, fate::late);
@@ -379,14 +385,16 @@ TEST_F(what_it_must_survive, a_job_that_forks_and_whose_child_returns) {
   });
   EXPECT_EQ(v.how, fate::value);
   // The child throws.
-  EXPECT_EQ(deed(pool, [] {
-              as_without_sanitizers();
-              pid_t const child = ::fork();
-              if (child == 0) throw std::runtime_error{"from the child"};
-              int status = 0;
-              ::waitpid(child, &status, 0);
-              return WIFSIGNALED(status) ? 1 : 2;
-            }).how,
+  EXPECT_EQ(deed(pool,
+                 [] {
+                   as_without_sanitizers();
+                   pid_t const child = ::fork();
+                   if (child == 0) throw std::runtime_error{"from the child"};
+                   int status = 0;
+                   ::waitpid(child, &status, 0);
+                   return WIFSIGNALED(status) ? 1 : 2;
+                 })
+                .how,
             fate::value);
   expect_books_right(pool);
 }
@@ -399,19 +407,23 @@ TEST_F(what_it_must_survive, jobs_that_start_processes_of_their_own) {
   process_pool pool{2};
   EXPECT_EQ(deed(pool, [] { return std::system("true"); }).how, fate::value);
   // What it has started dies with it when it is killed,
-  EXPECT_EQ(deed_with_deadline(pool, [] {
-              if (::fork() == 0) for_ever();
-              for (;;) ::pause();
-            }).how,
+  EXPECT_EQ(deed_with_deadline(pool,
+                               [] {
+                                 if (::fork() == 0) for_ever();
+                                 for (;;) ::pause();
+                               })
+                .how,
             fate::late);
   wait_until_gone(shared.pid.load());
   // and when it dies by itself.
   shared.pid.store(0);
-  EXPECT_EQ(deed(pool, [] {
-              if (::fork() == 0) for_ever();
-              while (shared.pid.load() == 0) std::this_thread::yield();
-              ::_exit(1);
-            }).how,
+  EXPECT_EQ(deed(pool,
+                 [] {
+                   if (::fork() == 0) for_ever();
+                   while (shared.pid.load() == 0) std::this_thread::yield();
+                   ::_exit(1);
+                 })
+                .how,
             fate::died);
   wait_until_gone(shared.pid.load());
   expect_books_right(pool);
@@ -422,7 +434,8 @@ TEST_F(what_it_must_survive, a_job_that_becomes_another_program) {
   auto const v = deed(pool, [] { ::execl("/bin/sh", "sh", "-c", "exit 7", nullptr); });
   EXPECT_EQ(v.how, fate::died);
   EXPECT_EQ(v.status, 7) << v.text;
-  EXPECT_EQ(deed_with_deadline(pool, [] { ::execl("/bin/sh", "sh", "-c", "while :; do :; done", nullptr); }).how, fate::late);
+  EXPECT_EQ(deed_with_deadline(pool, [] { ::execl("/bin/sh", "sh", "-c", "while :; do :; done", nullptr); }).how,
+            fate::late);
   expect_books_right(pool);
 }
 
@@ -442,19 +455,23 @@ TEST_F(what_it_must_survive, a_job_that_ends_its_thread) {
 
 TEST_F(what_it_must_survive, a_job_that_changes_its_process) {
   process_pool pool{2};
-  EXPECT_EQ(deed(pool, [] {
-              ::prctl(PR_SET_PDEATHSIG, 0);
-              for (int s = 1; s < 32; ++s) ::signal(s, SIG_IGN);
-              return ::chdir("/");
-            }).how,
+  EXPECT_EQ(deed(pool,
+                 [] {
+                   ::prctl(PR_SET_PDEATHSIG, 0);
+                   for (int s = 1; s < 32; ++s) ::signal(s, SIG_IGN);
+                   return ::chdir("/");
+                 })
+                .how,
             fate::value);
   EXPECT_EQ(deed(pool, [] { return ::setsid(); }).how, fate::value);  // refused, as it leads its group; or granted
-  EXPECT_EQ(deed(pool, [] {
-              rlimit const none{0, 0};
-              ::setrlimit(RLIMIT_NOFILE, &none);
-              ::setrlimit(RLIMIT_FSIZE, &none);
-              return 0;
-            }).how,
+  EXPECT_EQ(deed(pool,
+                 [] {
+                   rlimit const none{0, 0};
+                   ::setrlimit(RLIMIT_NOFILE, &none);
+                   ::setrlimit(RLIMIT_FSIZE, &none);
+                   return 0;
+                 })
+                .how,
             fate::value);
   expect_books_right(pool);
 }
@@ -535,7 +552,8 @@ TEST_F(what_it_must_survive, everything_at_once) {
         return n;
       },
   };
-  std::array<fate, 7> const expected{fate::died, fate::died, fate::thrown, fate::late, fate::late, fate::value, fate::value};
+  std::array<fate, 7> const expected{fate::died, fate::died,  fate::thrown, fate::late,
+                                     fate::late, fate::value, fate::value};
   std::uint32_t random = 20;
   std::vector<std::pair<std::size_t, errand::future<int>>> all;  // 7: innocent
   std::uint64_t lost = 0;
@@ -543,7 +561,8 @@ TEST_F(what_it_must_survive, everything_at_once) {
     random = random * 1664525U + 1013904223U;
     std::size_t const which = (random >> 16U) % 40;
     if (which < 7)
-      all.emplace_back(which, errand::async({.on = pool, .timeout = which == 3 || which == 4 ? 100ms : 1h}, deeds[which], i));
+      all.emplace_back(which,
+                       errand::async({.on = pool, .timeout = which == 3 || which == 4 ? 100ms : 1h}, deeds[which], i));
     else
       all.emplace_back(7, errand::async(pool, innocent, i));
   }

@@ -29,7 +29,8 @@ int add(int a, int b) { return a + b; }
 void cover(char const* directory) {
   auto const users = "0 " + std::to_string(::geteuid()) + " 1";
   auto const groups = "0 " + std::to_string(::getegid()) + " 1";
-  if (!errand_test::own_program_detail::mount_disk(directory, "size=1m", users, groups)) ::_exit(errand_test::refused_here);
+  if (!errand_test::own_program_detail::mount_disk(directory, "size=1m", users, groups))
+    ::_exit(errand_test::refused_here);
 }
 
 // What all promise, in short.
@@ -39,7 +40,10 @@ void expect_all_works() {
   std::vector<int> const xs(500, 2);
   require(errand::map(pool, xs, [](int x) { return x + 1; }) == std::vector<int>(500, 3), "a map");
   std::string const large(3U << 20U, 'x');
-  require(errand::async(pool, [](std::string s) { return s + '!'; }, large).get() == large + '!', "three mebibytes");
+  require(errand::async(
+              pool, [](std::string s) { return s + '!'; }, large)
+                  .get() == large + '!',
+          "three mebibytes");
   bool died = false;
   try {
     errand::async(pool, [] { ::_exit(2); }).get();

@@ -38,7 +38,8 @@ class typed_process_map : public process_map {
   using X = std::iter_value_t<Iterator>;
   static constexpr bool gathers = !std::is_void_v<R>;
   struct nothing {};
-  using results = std::conditional_t<gathers, std::vector<std::optional<std::conditional_t<gathers, R, nothing>>>, nothing>;
+  using results =
+      std::conditional_t<gathers, std::vector<std::optional<std::conditional_t<gathers, R, nothing>>>, nothing>;
 
  public:
   typed_process_map(F const& f, Iterator first, std::size_t size) : first_{first} {
