@@ -33,8 +33,9 @@ detail::process_pool_core& process_pool::core() const {
   auto* there = core_.load(std::memory_order_acquire);
   while (there == nullptr || there->born_in != detail::process_generation) {
     detail::process_pool_core& made = detail::make_process_pool(workers_, limits_);
-    if (core_.compare_exchange_strong(there, &made, std::memory_order_acq_rel, std::memory_order_acquire))
-      return made;                   // (PP1)
+    // (PP1) as above.
+    bool const ours = core_.compare_exchange_strong(there, &made, std::memory_order_acq_rel, std::memory_order_acquire);
+    if (ours) return made;
     detail::end_process_pool(made);  // somebody else has made it
   }
   return *there;
