@@ -41,8 +41,11 @@ request_header const& worker_end::next() noexcept {
       request_bytes_ = request.bytes;  // while it can be trusted: the job may write over it
       return request;
     }
-    // Neither sent nor recalled: the last job has written over the ring. The parent sees us die, and knows of which job.
-    if (state != request_state::recalled) ::_exit(EXIT_FAILURE);
+    // Neither sent nor recalled: the last job has written over the ring. The next has not been begun, and goes to others.
+    if (state != request_state::recalled) {
+      request.state.store(request_state::sent, std::memory_order_relaxed);  // our death orders it before was_begun()
+      ::_exit(EXIT_FAILURE);
+    }
     request_head_ += request.bytes;
     // (F2), see publish().
     channel_.control().request_head.store(request_head_, std::memory_order_release);
