@@ -113,15 +113,18 @@ auto map(processes_t, Range&& range, F&& f, std::source_location from = std::sou
   using function = std::decay_t<F>;
   using iterator = decltype(std::begin(range));
   using X = std::iter_value_t<iterator>;
-  static_assert(std::is_invocable_v<function, X>,
+  static_assert(std::is_invocable_v<function&, X>,
                 "errand::map: the function cannot be called with a copy of an element");
-  using R = std::invoke_result_t<function, X>;
+  using R = std::remove_cv_t<std::invoke_result_t<function&, X>>;
   static_assert(!std::is_void_v<R>, "errand::map gathers results; this function returns nothing");
-  detail::check_process_call<R, function, X>();
-  static_cast<void>(&detail::process_hook<>::registered);
-  if constexpr (std::random_access_iterator<iterator> && std::is_lvalue_reference_v<std::iter_reference_t<iterator>>) {
+  if constexpr (!detail::check_process_call<R, function, X>()) {
+    return std::vector<std::decay_t<R>>{};  // so that the sentence above is all that is said
+  } else if constexpr (std::random_access_iterator<iterator> &&
+                       std::is_lvalue_reference_v<std::iter_reference_t<iterator>>) {
+    static_cast<void>(&detail::process_hook<>::registered);
     auto const first = std::begin(range);
-    detail::typed_process_map<R, function, iterator> all{f, first, static_cast<std::size_t>(std::end(range) - first)};
+    function const kept(std::forward<F>(f));
+    detail::typed_process_map<R, function, iterator> all{kept, first, static_cast<std::size_t>(std::end(range) - first)};
     detail::start_process_map(all, from).get();
     return std::move(all).gather();
   } else {

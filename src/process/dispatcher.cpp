@@ -54,9 +54,9 @@ void job_list::erase(process_job& job) noexcept {
 
 // ---- beginning and end
 
-dispatcher::dispatcher(zygote& origin, shared_file const& file, int bell_fd, module_list const& modules,
+dispatcher::dispatcher(zygote& origin, std::shared_ptr<shared_memory> memory, int bell_fd, module_list const& modules,
                        unsigned workers)
-    : zygote_(origin), file_(file), bell_fd_(bell_fd), modules_(modules), processors_(workers), limit_(workers) {
+    : zygote_(origin), memory_(std::move(memory)), bell_fd_(bell_fd), modules_(modules), processors_(workers), limit_(workers) {
   workers_.reserve(workers);
   thread_ = start_thread("errand-process", [this] { run_thread(); });
 }
@@ -69,6 +69,8 @@ dispatcher::~dispatcher() {
   std::uint64_t const one = 1;
   [[maybe_unused]] auto const written = ::write(bell_fd_, &one, sizeof one);
   thread_.join();
+  for (auto& w : workers_)
+    if (w->lent) w->lent->close();
 }
 
 // ---- the three verbs
@@ -82,16 +84,6 @@ void dispatcher::prepare(process_job& job) {
   job.target_offset = target.offset;
   job.end = process_job_end::none;
   job.stop_wanted = false;
-  job.large_arguments = job.large_reply = 0;
-  if (job.argument_size <= inline_limit) return;
-  std::uint64_t at = 0;
-  {
-    std::lock_guard const hold(lock_);
-    at = large_arguments_.take(job.argument_size);
-  }
-  file_view const view(file_.fd(), at, job.argument_size);
-  job.write_arguments(job, view.data());
-  job.large_arguments = at;
 }
 
 void dispatcher::submit(process_job& job) noexcept {
@@ -335,14 +327,12 @@ bool dispatcher::take_replies(worker& w, ended& over) noexcept {
     auto const seen = w.end.peek(r);
     if (seen == parent_end::look::nothing) break;
     process_job& job = *w.sent.front();
-    bool const stray = r.data == nullptr && !shared_file::inside(w.large_slot, r.place, r.size);
-    if (seen == parent_end::look::corrupt || r.id != job.id || stray) {
+    if (seen == parent_end::look::corrupt || r.id != job.id) {
       w.corrupt = true;
       condemn(w);
       break;
     }
-    take(job, r);
-    if (r.data == nullptr) w.large_taken = r.place + r.size - shared_file::slot_bytes * w.large_slot;
+    take(w, job, r);
     w.end.pop();
     w.sent.erase(job);
     job.where = place::done;
@@ -355,19 +345,22 @@ bool dispatcher::take_replies(worker& w, ended& over) noexcept {
   return true;
 }
 
-// What is in the ring is taken now; what is large is left to read_large().
-void dispatcher::take(process_job& job, parent_end::reply const& r) const noexcept {
+// What is in the ring is taken now, if that runs no code of the user's. The rest is left to read_late().
+void dispatcher::take(worker& w, process_job& job, parent_end::reply const& r) noexcept {
   job.end = r.throws ? process_job_end::exception : process_job_end::value;
-  if (r.data == nullptr) {
-    job.large_reply = r.place;
-    job.large_reply_size = r.size;
-    return;
-  }
+  bool const late = r.data == nullptr || r.pieces != 0 || (job.receives_unlocked && !r.throws);
   try {
-    if (r.throws)
-      job.error = rebuild_exception(r.data, r.size);
-    else
-      job.receive(job, r.data, r.size);
+    if (late) {
+      if (r.data != nullptr) job.kept_reply.assign(r.data, r.data + r.place.size);
+      job.late_reply = r.place;
+      job.late_pieces = r.pieces;
+      w.lent->hold();
+      job.lender = w.lent.get();
+    } else if (r.throws) {
+      job.error = rebuild_exception(r.data, r.place.size);
+    } else {
+      job.receive(job, {r.data, r.place.size, nullptr, 0});
+    }
   } catch (...) {
     job.end = process_job_end::exception;
     job.error = std::current_exception();
@@ -397,17 +390,24 @@ dispatcher::worker* dispatcher::start_worker(std::exception_ptr& why) noexcept {
     if (w->stage == life::none) free = w.get();
   if (free == nullptr) {
     try {
-      workers_.push_back(std::make_unique<worker>(file_.fd(), static_cast<unsigned>(workers_.size()) + 1));
+      workers_.push_back(std::make_unique<worker>(memory_->file.fd(), static_cast<unsigned>(workers_.size()) + 1));
     } catch (...) {
       why = std::current_exception();
       return nullptr;
     }
     free = workers_.back().get();
   }
+  std::uint64_t const arena_slot = shared_file::arena_slot(last_serial_ + 1);
+  owner_ptr<lent_memory> lent;
+  try {
+    lent.reset(new lent_memory(memory_, arena_slot, free->end.returned()));
+  } catch (...) {
+    why = std::current_exception();
+    return nullptr;
+  }
   free->serial = ++last_serial_;
-  free->large_slot = shared_file::large_slot(free->serial);
-  free->large_taken = 0;
-  free->end.reset(free->large_slot);
+  free->lent = std::move(lent);
+  free->end.reset(arena_slot);
   free->corrupt = false;
   free->busy_since = 0;
   free->stage = life::alive;
@@ -471,8 +471,7 @@ void dispatcher::bury(zygote::news const& n, ended& over) noexcept {
     ++stillborn_;
   }
   requeue(w);
-  // The large reply that it may have been writing. Those before it may still be being read.
-  file_.discard(shared_file::slot_bytes * w.large_slot + w.large_taken, shared_file::slot_bytes - w.large_taken);
+  w.lent->close();
 
   if (n.error != 0) {
     std::size_t const living = living_workers();
@@ -521,24 +520,32 @@ void dispatcher::lose_zygote(ended& over) noexcept {
 void dispatcher::finish(ended& over) noexcept {
   while (process_job* const job = over.front()) {
     over.erase(*job);
-    if (job->large_reply != 0) read_large(*job);
-    if (job->large_arguments != 0) file_.discard(job->large_arguments, job->argument_size);
+    if (job->lender != nullptr) read_late(*job);
+    job->arguments.clear();
     job->finished(job);  // the last touch
   }
 }
 
-void dispatcher::read_large(process_job& job) const noexcept {
+void dispatcher::read_late(process_job& job) noexcept {
+  owner_ptr<lent_memory> const lender{std::exchange(job.lender, nullptr)};
   try {
-    file_view const view(file_.fd(), job.large_reply, job.large_reply_size);
-    if (job.end == process_job_end::exception)
-      job.error = rebuild_exception(view.data(), job.large_reply_size);
-    else
-      job.receive(job, view.data(), job.large_reply_size);
+    auto const& [place, capacity, size, number] = job.late_reply;
+    piece_ref whole;
+    if (place != 0) whole = lender->adopt(number, place, capacity, size);
+    std::byte const* const bytes = whole ? whole->data : job.kept_reply.data();
+    if (job.end == process_job_end::exception) {
+      job.error = rebuild_exception(bytes, size);
+    } else {
+      piece_list pieces = pieces_of(bytes, size, job.late_pieces, [&](piece_entry const& named) {
+        return lender->adopt(named.number, named.place, named.capacity, 0);
+      });
+      job.receive(job, {bytes, size - pieces.size() * sizeof(piece_entry), pieces.data(), pieces.size()});
+    }
   } catch (...) {
     job.end = process_job_end::exception;
     job.error = std::current_exception();
   }
-  file_.discard(job.large_reply, job.large_reply_size);
+  job.kept_reply = {};
 }
 
 }  // namespace errand::detail

@@ -14,9 +14,9 @@
 #include <thread>
 #include <vector>
 
+#include "process/arena.hpp"
 #include "process/modules.hpp"
 #include "process/parent_end.hpp"
-#include "process/shared_file.hpp"
 #include "process/zygote.hpp"
 
 namespace errand::detail {
@@ -41,7 +41,8 @@ class job_list {
 class dispatcher {
  public:
   // Starts the thread. All that is referred to must outlive this. Throws std::system_error.
-  dispatcher(zygote& origin, shared_file const& file, int bell_fd, module_list const& modules, unsigned workers);
+  dispatcher(zygote& origin, std::shared_ptr<shared_memory> memory, int bell_fd, module_list const& modules,
+             unsigned workers);
   // No job may be under way.
   ~dispatcher();
 
@@ -65,8 +66,7 @@ class dispatcher {
     life stage = life::none;
     bool corrupt = false;           // it has overwritten its ring
     std::uint64_t serial = 0;       // of the process
-    std::uint64_t large_slot = 0;   // where its large replies lie
-    std::uint64_t large_taken = 0;  // up to where in that slot they are ours
+    owner_ptr<lent_memory> lent;    // what it sends that is large; of this process, so made anew for each
     std::uint64_t last_use = 0;     // to prefer the one whose caches are warm
     std::int64_t busy_since = 0;    // 0: unknown
     job_list sent;                  // in the order of the ring; the first may be running
@@ -89,7 +89,7 @@ class dispatcher {
   worker* start_worker(std::exception_ptr& why) noexcept;
   bool send(worker& w, process_job& job) noexcept;
   bool take_replies(worker& w, ended& over) noexcept;
-  void take(process_job& job, parent_end::reply const& r) const noexcept;
+  static void take(worker& w, process_job& job, parent_end::reply const& r) noexcept;
   void measure(worker& w, std::size_t answered) noexcept;
   std::size_t window() const noexcept;
   std::size_t living_workers() const noexcept;
@@ -104,11 +104,11 @@ class dispatcher {
   void lose_zygote(ended& over) noexcept;
   void want_bells(bool wanted) noexcept;
 
-  void finish(ended& over) noexcept;
-  void read_large(process_job& job) const noexcept;
+  static void finish(ended& over) noexcept;
+  static void read_late(process_job& job) noexcept;
 
   zygote& zygote_;
-  shared_file const& file_;
+  std::shared_ptr<shared_memory> memory_;
   int bell_fd_;
   module_list const& modules_;
   unsigned const processors_;
@@ -125,7 +125,6 @@ class dispatcher {
   unsigned stillborn_ = 0;           // workers in a row that died with no job begun
   unsigned drivers_ = 0;             // threads that look for replies right now
   std::atomic<bool> helped_{false};  // one of them is in help(). Set under the lock; read as a hint, without
-  large_places large_arguments_{shared_file::argument_slot};
   bool broken_ = false;  // the zygote is gone
   bool ending_ = false;
 

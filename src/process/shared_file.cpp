@@ -7,15 +7,18 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
+#include <cstring>
 #include <ctime>
+#include <string>
 #include <system_error>
 
 namespace errand::detail {
 
 namespace {
 
-// At least a page on every machine; keeps two messages off one page.
-constexpr std::uint64_t place_alignment = 64 * 1024;
+// MADV_POPULATE_READ, which older headers lack.
+constexpr int populate_read = 22;
 
 [[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::system_category(), what); }
 
@@ -42,7 +45,7 @@ shared_file shared_file::create() {
   shared_file file;
   file.fd_ = descriptor(::memfd_create("errand", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file.fd_) fail("errand: cannot make memory to share with worker processes (memfd_create)");
-  const auto length = static_cast<off_t>(slot_bytes * (1 + ring_slots + large_slots));
+  const auto length = static_cast<off_t>(slot_bytes * (1 + ring_slots + arena_slots));
   if (resize(file.fd(), length) != 0)
     fail("errand: cannot size the memory shared with worker processes (ftruncate)");
   if (::fcntl(file.fd(), F_ADD_SEALS, F_SEAL_SHRINK) != 0)
@@ -50,31 +53,67 @@ shared_file shared_file::create() {
   return file;
 }
 
-void shared_file::discard(std::uint64_t offset, std::uint64_t bytes) const noexcept {
-  // If the kernel declines, the memory is merely kept until the slot is used again.
-  (void)::fallocate(fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+namespace {
+
+// What the system could still give out; unlimited if it does not say. Tempting: to let fallocate() find out. Fails
+// because it finds out when all memory is gone, and then somebody is killed.
+std::uint64_t available_memory() noexcept {
+  constexpr auto unlimited = ~std::uint64_t{0};
+  descriptor const file(::open("/proc/meminfo", O_RDONLY | O_CLOEXEC));
+  char text[512];
+  ssize_t const got = file ? ::read(file.get(), text, sizeof text - 1) : -1;
+  if (got <= 0) return unlimited;
+  text[got] = '\0';
+  char const* const line = std::strstr(text, "MemAvailable:");
+  return line == nullptr ? unlimited : std::strtoull(line + sizeof "MemAvailable:" - 1, nullptr, 10) * 1024;
+}
+
+[[noreturn]] void fail_to_reserve(std::size_t bytes, int error) {
+  throw std::system_error(error, std::system_category(),
+                          "errand: no " + std::to_string(bytes) + " bytes of memory to share with another process");
+}
+
+}  // namespace
+
+void reserve_shared(int fd, std::uint64_t offset, std::size_t bytes) {
+  if (bytes > available_memory()) fail_to_reserve(bytes, ENOMEM);
+  int result;
+  do result = ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes));
+  while (result != 0 && errno == EINTR);
+  if (result == 0) return;
+  int const reason = errno;
+  discard_shared(fd, offset, bytes);
+  fail_to_reserve(bytes, reason);
+}
+
+void discard_shared(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept {
+  // If the kernel declines, the memory is merely kept until the program ends.
+  (void)::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                     static_cast<off_t>(bytes));
 }
 
-// Not the very first place: zero stands for none.
-large_places::large_places(std::uint64_t slot) noexcept
-    : base_(shared_file::slot_bytes * slot), used_(place_alignment) {}
-
-std::uint64_t large_places::take(std::uint64_t bytes) noexcept {
-  const std::uint64_t room = (bytes + place_alignment - 1) / place_alignment * place_alignment;
-  if (used_ + room > shared_file::slot_bytes) used_ = place_alignment;
-  const std::uint64_t place = base_ + used_;
-  used_ += room;
-  return place;
+bool is_reserved(int fd, std::uint64_t offset, std::size_t bytes) noexcept {
+  off_t const hole = ::lseek(fd, static_cast<off_t>(offset), SEEK_HOLE);
+  return hole >= 0 && static_cast<std::uint64_t>(hole) >= offset + bytes;
 }
 
-file_view::file_view(int fd, std::uint64_t offset, std::size_t bytes) : data_(nullptr), bytes_(bytes) {
-  void* const at =
-      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, static_cast<off_t>(offset));
-  if (at == MAP_FAILED) fail("errand: cannot map a large message of a worker process");
-  data_ = static_cast<std::byte*>(at);
+std::byte* map_shared(int fd, std::uint64_t offset, std::size_t bytes, access how) {
+  void* const at = ::mmap(nullptr, bytes, how == access::read ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                          static_cast<off_t>(offset));
+  if (at == MAP_FAILED) {
+    int const reason = errno;
+    throw std::system_error(reason, std::system_category(),
+                            "errand: cannot map " + std::to_string(bytes) + " bytes shared with another process");
+  }
+  // Tempting: MAP_POPULATE. Fails because it writes to writable memory, a page at a time: six times as long. What a kernel
+  // before 5.14 does not know is mapped as it is touched.
+  (void)::madvise(at, bytes, populate_read);
+  return static_cast<std::byte*>(at);
 }
 
-file_view::~file_view() { ::munmap(data_, bytes_); }
+file_view::file_view(int fd, std::uint64_t offset, std::size_t bytes)
+    : data_(map_shared(fd, offset, bytes, access::read)), bytes_(bytes) {}
+
+file_view::~file_view() { ::munmap(const_cast<std::byte*>(data_), bytes_); }
 
 }  // namespace errand::detail

@@ -38,9 +38,10 @@ descriptor make_bell() {
 
 struct process_world {
   module_list modules = module_list::of_this_process();
-  shared_file file = shared_file::create();
+  std::shared_ptr<shared_memory> memory = std::make_shared<shared_memory>(shared_file::create());
   descriptor bell = make_bell();
-  zygote origin = zygote::start({file.fd(), bell.get(), &modules});
+  zygote origin = zygote::start({memory->file.fd(), bell.get(), &modules});
+  owner_ptr<arena> own{new arena{memory, shared_file::argument_slot, nullptr}};  // for arguments
   std::once_flag begun;
   std::optional<dispatcher> jobs;
 };
@@ -75,7 +76,7 @@ constinit std::exception_ptr const* early_failure = nullptr;
   // object stays as it is: its lock and its thread belong to nobody here.
   parents->origin.forget();
   parents->bell.reset();
-  parents->file = shared_file();
+  parents->memory->file.forget();
 }};
 
 // Tempting: a lock, so that two threads may come here at once. Fails because the zygote would inherit it locked; and if
@@ -87,6 +88,8 @@ process_world& make_world() {
         "errand: worker processes must be prepared before the program starts its first thread, and it has others "
         "already: put `errand::process_support processes_first;` at the top of main");
   auto* const made = new process_world;
+  // A worker that uses processes itself goes on making its results where they can be sent from.
+  if (arena_of_process() == nullptr) set_arena_of_process(made->own.get(), false);
   world.store(made, std::memory_order_release);  // (P1)
   return *made;
 }
@@ -99,13 +102,33 @@ process_world& the_world() {
 dispatcher& the_dispatcher() {
   process_world& w = the_world();
   std::call_once(w.begun, [&] {
-    w.jobs.emplace(w.origin, w.file, w.bell.get(), w.modules, process_worker_count());
+    w.jobs.emplace(w.origin, w.memory, w.bell.get(), w.modules, process_worker_count());
     registered_outside_help.store(&help_process_jobs, std::memory_order_release);  // (O1)
   });
   return *w.jobs;
 }
 
 }  // namespace
+
+bool travels_to_worker(arena_piece const& piece) noexcept {
+  process_world const* const w = world.load(std::memory_order_acquire);  // (P2)
+  return w != nullptr && piece.owner != nullptr && piece.owner->is_in(*w->memory);
+}
+
+std::byte* process_payload::room(std::size_t bytes) {
+  large_.reset();
+  more_.resize(bytes > sizeof here_ && bytes <= inline_limit ? bytes : 0);
+  if (bytes > inline_limit) large_ = piece_ref{the_world().own->allocate(bytes)};
+  size_ = bytes;
+  return large_ ? large_->data : more_.empty() ? here_ : more_.data();
+}
+
+void process_payload::clear() noexcept {
+  pieces.clear();
+  large_.reset();
+  more_.clear();
+  size_ = 0;
+}
 
 bool prepare_before_first_thread() noexcept {
   before_first_thread([]() noexcept {
@@ -152,6 +175,7 @@ void shut_down_processes() {
   if (made == nullptr) return;
   registered_outside_help.store(nullptr, std::memory_order_relaxed);
   made->jobs.reset();
+  if (arena_of_process() == made->own.get()) set_arena_of_process(nullptr, false);
   made->origin.end();
   delete made;
 }

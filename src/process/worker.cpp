@@ -30,14 +30,14 @@ std::byte* make_room(process_call& call, std::size_t bytes) {
   return self.end.reply_room(bytes);
 }
 
-reply_kind run(worker_end& end, module_list const& modules, request_header const& request) {
+reply_kind run(worker_end& end, module_list const& modules, request_header const& request, piece_list& pieces) {
   try {
     call_in_worker call{
-        {end.arguments(request), request.size, modules.at({request.target_module, request.target_offset}), &make_room},
-        end};
+        {end.arguments(request), modules.at({request.target_module, request.target_offset}), &make_room, {}}, end};
     auto const entry = reinterpret_cast<process_entry>(modules.at({request.entry_module, request.entry_offset}));
     entry(call);
     if (!call.replied) end.reply_room(0);
+    pieces = std::move(call.reply_pieces);
     return reply_kind::value;
   } catch (...) {
     std::string const text = describe_current_exception();
@@ -59,10 +59,11 @@ void worker_main(worker_world const& world, unsigned slot) noexcept {
   }
   for (;;) {
     request_header const& request = end->next();
-    reply_kind const kind = run(*end, *world.modules, request);
+    piece_list pieces;  // of shared memory, that the result takes along
+    reply_kind const kind = run(*end, *world.modules, request, pieces);
     // Workers end by being killed, which would lose what a job has printed.
     if (::__fpending(stdout) != 0) std::fflush(stdout);
-    end->publish(request, kind);
+    end->publish(request, kind, pieces);
   }
 }
 

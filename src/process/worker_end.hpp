@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <errand/detail/process_job.hpp>
 #include <optional>
 
+#include "process/arena.hpp"
 #include "process/channel.hpp"
 #include "process/shared_file.hpp"
 
@@ -20,13 +22,13 @@ class worker_end {
   // Returns the next request that the parent has not taken back; the worker has claimed it.
   // Spins for a while if it may, then sleeps.
   request_header const& next() noexcept;
-  // Where the arguments of that request lie. Throws std::system_error.
-  std::byte const* arguments(request_header const& request);
+  // The arguments of that request. Throws std::system_error.
+  process_message arguments(request_header const& request);
 
-  // Room for the reply's bytes. Throws std::system_error.
+  // Room for the reply's bytes. The last call counts. Throws std::system_error, std::bad_alloc.
   std::byte* reply_room(std::size_t bytes);
-  // Sends what was written there, and gives the request's place in the ring back.
-  void publish(request_header const& request, reply_kind kind) noexcept;
+  // Sends what was written there, with the pieces that its end names, and gives the request's place in the ring back.
+  void publish(request_header const& request, reply_kind kind, piece_list& pieces) noexcept;
 
  private:
   void wait() noexcept;
@@ -34,16 +36,17 @@ class worker_end {
   void ring() noexcept;
 
   channel channel_;
-  int shared_fd_;
   int bell_fd_;
-  large_places large_;
+  std::shared_ptr<shared_memory> memory_;
+  owner_ptr<arena> arena_;
+  owner_ptr<borrowed_memory> borrowed_;
   std::uint64_t request_head_ = 0;
   std::uint32_t request_bytes_ = 0;  // of the request being served
   std::uint64_t reply_tail_ = 0;
   std::optional<file_view> large_arguments_;
-  std::optional<file_view> large_reply_;
+  piece_list argument_pieces_;
+  piece_ref large_reply_;
   std::uint64_t reply_size_ = 0;
-  std::uint64_t reply_place_ = 0;
   bool owes_bell_ = false;  // a reply was published and the parent not yet told
   std::int64_t patience_;   // nanoseconds to spin; halves when in vain
 };

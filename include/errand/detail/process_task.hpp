@@ -28,27 +28,18 @@ struct process_hook {
   static inline bool const registered = prepare_before_first_thread();
 };
 
-template <class R, class F, class... Args>
+template <class R>
 struct process_record final : result_record<R>, process_job, waiter {
-  template <class... From>
-  process_record(std::source_location from, F f, From&&... args)
-      : result_record<R>{&act, from}, arguments_{std::forward<From>(args)...} {
-    entry = &run_process_call<R, F, Args...>;
-    name_callee(*this, f);
+  process_record(std::source_location from, process_entry what) : result_record<R>{&act, from} {
+    entry = what;
     file = from.file_name();
     line = from.line();
-    argument_size =
-        std::apply([](auto const&... each) { return (std::size_t{0} + ... + sent_bytes(each)); }, arguments_);
-    write_arguments = [](process_job const& job, std::byte* to) noexcept {
-      byte_writer writer{to};
-      std::apply([&](auto const&... each) { (writer.put(each), ...); },
-                 static_cast<process_record const&>(job).arguments_);
-    };
-    receive = [](process_job& job, std::byte const* reply, std::size_t bytes) {
+    receive = [](process_job& job, process_message const& reply) {
       static_cast<process_record&>(job).set_value_from([&]() -> R {
-        if constexpr (!std::is_void_v<R>) return byte_reader{reply, bytes}.template get<R>();
+        if constexpr (!std::is_void_v<R>) return read_reply<R>(reply);
       });
     };
+    if constexpr (!std::is_void_v<R>) receives_unlocked = !wire<R>::ours;
     finished = [](process_job* job) noexcept {
       auto& self = static_cast<process_record&>(*job);
       self.stopped_ = self.end == process_job_end::stopped;
@@ -68,33 +59,45 @@ struct process_record final : result_record<R>, process_job, waiter {
     }
     return true;  // it runs elsewhere, and is never stopped unrun
   }
-
-  std::tuple<Args...> arguments_;
 };
+
+/// What f must be able to be called with, or else a sentence. False after it has said so.
+template <class F, class... Args>
+constexpr bool check_process_arguments() {
+  static_assert(std::is_invocable_v<F, Args...>,
+                "errand: a function for another process is called with copies of these arguments, and cannot be. (It gets "
+                "no std::stop_token: a stop kills its process.)");
+  return std::is_invocable_v<F, Args...>;
+}
 
 template <class F, class... Args>
 auto start_in_process(std::source_location from, F&& f, Args&&... args) {
   using function = std::decay_t<F>;
-  static_assert(
-      std::is_invocable_v<function, std::decay_t<Args>...>,
-      "errand: a function for another process is called with copies of these arguments, and cannot be. (It gets "
-      "no std::stop_token: a stop kills its process.)");
-  using R = std::invoke_result_t<function, std::decay_t<Args>...>;
-  check_process_call<R, function, std::decay_t<Args>...>();
-  static_cast<void>(&process_hook<>::registered);
-  using made = process_record<R, function, std::decay_t<Args>...>;
-  struct unbegun {
-    made* r;
-    ~unbegun() {
-      if (r != nullptr) r->act_(r, record_verb::destroy);
+  if constexpr (!check_process_arguments<function, std::decay_t<Args>...>()) {
+    return future<void>{};
+  } else {
+    using R = std::remove_cv_t<std::invoke_result_t<function, std::decay_t<Args>...>>;
+    if constexpr (!check_process_call<R, function, std::decay_t<Args>...>()) {
+      return future<std::decay_t<R>>{};  // so that the sentence above is all that is said
+    } else {
+      static_cast<void>(&process_hook<>::registered);
+      using made = process_record<R>;
+      start_dispatcher();
+      struct unbegun {
+        made* r;
+        ~unbegun() {
+          if (r != nullptr) r->act_(r, record_verb::destroy);
+        }
+      } guard{make_record<made>(from, &run_process_call<R, function, std::decay_t<Args>...>)};
+      lay_out_call<function>(*guard.r, f, std::forward<Args>(args)...);
+      prepare_process_job(*guard.r);
+      made& r = *std::exchange(guard.r, nullptr);
+      begin_outside(r, r);
+      auto handle = future_access::make<R>(&r);
+      submit_for(r, r);
+      return handle;
     }
-  } guard{make_record<made>(from, std::forward<F>(f), std::forward<Args>(args)...)};
-  prepare_process_job(*guard.r);
-  made& r = *std::exchange(guard.r, nullptr);
-  begin_outside(r, r);
-  auto handle = future_access::make<R>(&r);
-  submit_for(r, r);
-  return handle;
+  }
 }
 
 // ---- map -------------------------------------------------------------------------------------------------------------
@@ -104,12 +107,10 @@ auto start_in_process(std::source_location from, F&& f, Args&&... args) {
 struct process_map {
   std::size_t count = 0;
   process_entry entry = nullptr;
-  void (*target)() = nullptr;
-  std::size_t (*argument_size)(process_map const& self, std::size_t first, std::size_t count) = nullptr;
-  void (*write_arguments)(process_map const& self, std::size_t first, std::size_t count,
-                          std::byte* to) noexcept = nullptr;
-  void (*receive)(process_map& self, std::size_t first, std::size_t count, std::byte const* from,
-                  std::size_t bytes) = nullptr;
+  // Both may run the user's code, and throw what it throws.
+  void (*lay_out)(process_map const& self, std::size_t first, std::size_t count, process_job& job) = nullptr;
+  void (*receive)(process_map& self, std::size_t first, std::size_t count, process_message const& reply) = nullptr;
+  bool receives_unlocked = false;
 };
 
 /// Ends when all elements are done, or the first failure has stopped the rest. Throws what start_zygote() throws.
@@ -120,26 +121,28 @@ class typed_process_map : public process_map {
   using X = std::iter_value_t<Iterator>;
 
  public:
-  typed_process_map(F const& f, Iterator first, std::size_t size) : first_{first}, results_(size) {
+  typed_process_map(F const& f, Iterator first, std::size_t size) : function_{f}, first_{first}, results_(size) {
     count = size;
     entry = &run_process_chunk<R, F, X>;
-    if constexpr (is_function_pointer<F>) target = reinterpret_cast<void (*)()>(f);
-    argument_size = [](process_map const& self, std::size_t from, std::size_t n) {
-      std::size_t bytes = sizeof n;
-      for (std::size_t i = 0; i < n; ++i) bytes += sent_bytes<X>(at(self, from + i));
-      return bytes;
+    lay_out = [](process_map const& base, std::size_t from, std::size_t n, process_job& job) {
+      auto const& self = static_cast<typed_process_map const&>(base);
+      job.target = callee<F>::target(self.function_);
+      detail::lay_out(
+          job.arguments.pieces, &travels_to_worker, [&](std::size_t bytes) { return job.arguments.room(bytes); },
+          [&](byte_writer& to) {
+            callee<F>::put(to, self.function_);
+            to.give_away(false);
+            to.put(n);
+            for (std::size_t i = 0; i < n; ++i) to.put<X>(self.at(from + i));
+          });
     };
-    write_arguments = [](process_map const& self, std::size_t from, std::size_t n, std::byte* to) noexcept {
-      byte_writer writer{to};
-      writer.put(n);
-      for (std::size_t i = 0; i < n; ++i) writer.put<X>(at(self, from + i));
-    };
-    receive = [](process_map& self, std::size_t from, std::size_t n, std::byte const* bytes,
-                 std::size_t size_of_bytes) {
-      byte_reader reader{bytes, size_of_bytes};
+    receive = [](process_map& self, std::size_t from, std::size_t n, process_message const& reply) {
+      byte_reader reader{reply};
       auto& results = static_cast<typed_process_map&>(self).results_;
       for (std::size_t i = 0; i < n; ++i) results[from + i].emplace(reader.get<R>());
+      reader.finish();
     };
+    receives_unlocked = !wire<R>::ours;
   }
   std::vector<R> gather() && {
     std::vector<R> all;
@@ -149,10 +152,9 @@ class typed_process_map : public process_map {
   }
 
  private:
-  static X const& at(process_map const& self, std::size_t i) noexcept {
-    return static_cast<typed_process_map const&>(self).first_[static_cast<std::iter_difference_t<Iterator>>(i)];
-  }
+  X const& at(std::size_t i) const noexcept { return first_[static_cast<std::iter_difference_t<Iterator>>(i)]; }
 
+  F const& function_;  // of the frame of map()
   Iterator first_;
   std::vector<std::optional<R>> results_;
 };
