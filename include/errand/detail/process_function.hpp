@@ -134,12 +134,12 @@ constexpr bool check_function() {
 template <class F>
 inline constexpr bool checked_function = check_function<F>();
 template <class F, class... Bound>
-inline constexpr bool checked_function<bound_function<F, Bound...>> = check_function<F>() && (check_value<Bound>() & ... & true);
+inline constexpr bool checked_function<bound_function<F, Bound...>> = check_function<F>() && (check_value<Bound>() && ...);
 
 /// False after it has said why.
 template <class R, class F, class... Args>
 constexpr bool check_process_call() {
-  return checked_function<F> & check_value<R>() & (check_value<Args>() & ... & true);
+  return checked_function<F> && check_value<R>() && (check_value<Args>() && ...);
 }
 
 // ---- in the program: the call as a message ---------------------------------------------------------------------------
