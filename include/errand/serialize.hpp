@@ -184,7 +184,7 @@ void CEREAL_SAVE_FUNCTION_NAME(process_output& archive, T const& value) {
 template <class T>
   requires std::is_arithmetic_v<T>
 void CEREAL_LOAD_FUNCTION_NAME(process_input& archive, T& value) {
-  archive.loadBinary(std::addressof(value), sizeof value);
+  value = archive.reader().get<T>();
 }
 
 template <class T>

@@ -8,10 +8,10 @@
 
 #include <errand/detail/process_wire.hpp>
 
-#include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <initializer_list>
-#include <limits>
+#include <iterator>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -53,14 +53,14 @@ class shared_vector {
   /// So many, value-initialised (zeros).
   explicit shared_vector(std::size_t size) : shared_vector(size, T{}) {}
   shared_vector(std::size_t size, T const& value) : shared_vector{room_for(size), size} {
-    std::fill_n(data(), size, value);
+    for (T& element : *this) element = value;
   }
   shared_vector(std::initializer_list<T> values) : shared_vector(values.begin(), values.end()) {}
   template <std::forward_iterator Iterator>
   shared_vector(Iterator first, Iterator last)
       : shared_vector{room_for(static_cast<std::size_t>(std::distance(first, last))),
                       static_cast<std::size_t>(std::distance(first, last))} {
-    std::copy(first, last, data());
+    for (T* to = elements(); first != last; ++first, ++to) *to = *first;
   }
   /// So many with arbitrary contents, for who writes them all.
   [[nodiscard]] static shared_vector for_overwrite(std::size_t size) { return {room_for(size), size}; }
@@ -102,21 +102,24 @@ class shared_vector {
   }
   void push_back(T const& value) {
     T const kept = value;  // it may be one of ours
-    if (size_ == capacity()) reserve(std::max<std::size_t>(2 * size_, 64 / sizeof(T) + 1));
+    if (size_ == capacity()) reserve(size_ == 0 ? 64 / sizeof(T) + 1 : 2 * size_);
     ::new (static_cast<void*>(elements() + size_)) T(kept);
     ++size_;
   }
   void pop_back() noexcept { --size_; }
   /// New ones are value-initialised.
   void resize(std::size_t size) {
-    if (size > capacity()) reserve(std::max(size, 2 * size_));
-    if (size > size_) std::fill(elements() + size_, elements() + size, T{});
+    if (size > capacity()) reserve(size > 2 * size_ ? size : 2 * size_);
+    for (std::size_t i = size_; i < size; ++i) elements()[i] = T{};
     size_ = size;
   }
   void clear() noexcept { size_ = 0; }
 
   friend bool operator==(shared_vector const& a, shared_vector const& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+    if (a.size_ != b.size_) return false;
+    for (std::size_t i = 0; i < a.size_; ++i)
+      if (!(a[i] == b[i])) return false;
+    return true;
   }
 
  private:
@@ -125,7 +128,7 @@ class shared_vector {
   shared_vector(detail::piece_ref memory, std::size_t size) noexcept : memory_{std::move(memory)}, size_{size} {}
 
   static detail::piece_ref room_for(std::size_t size) {
-    if (size > std::numeric_limits<std::size_t>::max() / sizeof(T)) throw std::bad_alloc{};
+    if (size > static_cast<std::size_t>(-1) / sizeof(T)) throw std::bad_alloc{};
     return size == 0 ? detail::piece_ref{} : detail::piece_ref{detail::allocate_piece(size * sizeof(T))};
   }
   void move_to(detail::piece_ref memory) noexcept {

@@ -181,7 +181,12 @@ template <class T>
 struct wire<T> {
   static constexpr bool ours = true;
   static void put(byte_writer& to, T const& value) noexcept { to.put_plain(value); }
-  static T get(byte_reader& from) { return from.get_plain<T>(); }
+  static T get(byte_reader& from) {
+    if constexpr (std::is_same_v<T, bool>)
+      return from.get_plain<std::uint8_t>() != 0;  // damaged bytes are neither true nor false
+    else
+      return from.get_plain<T>();
+  }
 };
 
 /// Strings, and vectors of what goes as bytes: a length and one block.
