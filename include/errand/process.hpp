@@ -115,7 +115,7 @@ auto map(processes_t, Range&& range, F&& f, std::source_location from = std::sou
   using X = std::iter_value_t<iterator>;
   static_assert(std::is_invocable_v<function&, X>,
                 "errand::map: the function cannot be called with a copy of an element");
-  using R = std::remove_cv_t<std::invoke_result_t<function&, X>>;
+  using R = std::remove_cv_t<detail::kept_result<std::invoke_result_t<function&, X>>>;
   static_assert(!std::is_void_v<R>, "errand::map gathers results; this function returns nothing");
   if constexpr (!detail::check_process_call<R, function, X>()) {
     return std::vector<std::decay_t<R>>{};  // so that the sentence above is all that is said

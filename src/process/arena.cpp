@@ -241,6 +241,16 @@ void arena::collect() noexcept {
 
 // ---- lent_memory
 
+void lent_memory::expect_reader() noexcept {
+  std::lock_guard const hold_it{lock_};
+  ++readers_;
+}
+
+void lent_memory::reader_is_done() noexcept {
+  std::lock_guard const hold_it{lock_};
+  if (--readers_ == 0 && closed_) sweep();
+}
+
 piece_ref lent_memory::adopt(std::uint32_t number, std::uint64_t place, std::uint64_t capacity, std::uint64_t size) {
   std::lock_guard const hold_it{lock_};
   bool const plausible = number < return_table::size && place != 0 && place % shared_pages == 0 && capacity != 0 &&
@@ -303,6 +313,11 @@ void lent_memory::forget(entry const& e) noexcept {
 void lent_memory::close() noexcept {
   std::lock_guard const hold_it{lock_};
   closed_ = true;
+  if (readers_ == 0) sweep();
+}
+
+// Everything that is not in use goes back to the system.
+void lent_memory::sweep() noexcept {
   // In the order of their places, so that what lies between those in use can be given back.
   std::map<std::uint64_t, std::uint64_t> kept;
   for (auto at = entries_.begin(); at != entries_.end();) {

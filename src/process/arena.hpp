@@ -134,6 +134,10 @@ class lent_memory final : public memory_owner {
   lent_memory(std::shared_ptr<shared_memory> memory, std::uint64_t slot, return_table& returned) noexcept
       : memory_owner{std::move(memory)}, slot_{slot}, returned_{returned} {}
 
+  // A reply is there that names pieces, which somebody will adopt(); until he says that he has, death takes nothing away.
+  void expect_reader() noexcept;
+  void reader_is_done() noexcept;
+
   // A piece that a reply has named: its first `size` bytes count. Throws std::runtime_error if no worker that is right in
   // its mind would name it, std::system_error if it cannot be mapped. Under no lock.
   piece_ref adopt(std::uint32_t number, std::uint64_t place, std::uint64_t capacity, std::uint64_t size);
@@ -157,12 +161,14 @@ class lent_memory final : public memory_owner {
 
   void tell(std::uint32_t number, answer what) noexcept;
   void forget(entry const& e) noexcept;
+  void sweep() noexcept;
 
   std::uint64_t const slot_;
   return_table& returned_;
 
   std::mutex lock_;
   std::map<std::uint32_t, entry> entries_;
+  unsigned readers_ = 0;
   bool closed_ = false;
 };
 

@@ -97,6 +97,19 @@ TEST_F(arenas, of_a_dead_worker_keep_what_is_in_use_and_nothing_else) {
   EXPECT_EQ(parents->budget.kept(), 0U);
 }
 
+TEST_F(arenas, a_reply_that_was_sent_before_the_death_can_be_read_after_it) {
+  auto const piece = make(1 << 20, 4);
+  sender->lend(*piece.get());
+  receiver->expect_reader();
+  receiver->close();
+  auto got = receiver->adopt(piece->number, piece->place, piece->capacity, 1 << 20);
+  receiver->reader_is_done();
+  EXPECT_EQ(got->data[5], std::byte{4});
+  EXPECT_EQ(bytes_in_file(), std::size_t{1} << 20);
+  got.reset();
+  EXPECT_EQ(bytes_in_file(), 0U);
+}
+
 TEST_F(arenas, a_lie_about_a_piece_is_refused) {
   auto const piece = make(1 << 20, 1);
   sender->lend(*piece.get());

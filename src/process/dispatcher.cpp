@@ -355,6 +355,7 @@ void dispatcher::take(worker& w, process_job& job, parent_end::reply const& r) n
       job.late_reply = r.place;
       job.late_pieces = r.pieces;
       w.lent->hold();
+      w.lent->expect_reader();
       job.lender = w.lent.get();
     } else if (r.throws) {
       job.error = rebuild_exception(r.data, r.place.size);
@@ -546,6 +547,7 @@ void dispatcher::read_late(process_job& job) noexcept {
     job.error = std::current_exception();
   }
   job.kept_reply = {};
+  lender->reader_is_done();
 }
 
 }  // namespace errand::detail

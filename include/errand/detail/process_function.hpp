@@ -76,6 +76,14 @@ struct callee<F> {
 };
 
 template <class F>
+  requires std::is_member_object_pointer_v<F>
+struct callee<F> {
+  static any_function target(F) noexcept { return nullptr; }
+  static void put(byte_writer& to, F f) noexcept { to.put_plain(f); }
+  static F get(byte_reader& from, any_function) { return from.get_plain<F>(); }
+};
+
+template <class F>
 struct callee<carried_closure<F>> {
   static any_function target(carried_closure<F> const&) noexcept { return nullptr; }
   static void put(byte_writer& to, carried_closure<F> const& f) noexcept { to.put_plain(f.function); }

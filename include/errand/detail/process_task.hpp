@@ -76,7 +76,7 @@ auto start_in_process(std::source_location from, F&& f, Args&&... args) {
   if constexpr (!check_process_arguments<function, std::decay_t<Args>...>()) {
     return future<void>{};
   } else {
-    using R = std::remove_cv_t<std::invoke_result_t<function, std::decay_t<Args>...>>;
+    using R = std::remove_cv_t<kept_result<std::invoke_result_t<function, std::decay_t<Args>...>>>;
     if constexpr (!check_process_call<R, function, std::decay_t<Args>...>()) {
       return future<std::decay_t<R>>{};  // so that the sentence above is all that is said
     } else {
