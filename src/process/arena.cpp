@@ -99,7 +99,7 @@ void memory_owner::let_go() noexcept {
   if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
-shared_memory::shared_memory(shared_file its_file) noexcept
+shared_memory::shared_memory(memory_file its_file) noexcept
     : file{std::move(its_file)}, budget{[] {
         auto const pages = static_cast<std::size_t>(std::max(::sysconf(_SC_PHYS_PAGES), 0L));
         auto const page = static_cast<std::size_t>(std::max(::sysconf(_SC_PAGESIZE), 0L));
@@ -119,7 +119,7 @@ bool memory_budget::try_keep(std::size_t bytes) noexcept {
 // Not the very first place: zero stands for none.
 arena::arena(std::shared_ptr<shared_memory> memory, std::uint64_t slot, return_table* returned) noexcept
     : memory_owner{std::move(memory)},
-      begin_{slot * shared_file::slot_bytes},
+      begin_{slot * memory_file::slot_bytes},
       returned_{returned},
       end_{begin_ + shared_pages} {}
 
@@ -159,7 +159,7 @@ arena_piece* arena::allocate(std::size_t bytes) {
 std::uint32_t arena::choose(std::size_t bytes) {
   collect();
   std::size_t const wanted = capacity_for(bytes);
-  if (wanted < bytes || wanted > shared_file::slot_bytes / 2) throw std::bad_alloc{};
+  if (wanted < bytes || wanted > memory_file::slot_bytes / 2) throw std::bad_alloc{};
   std::uint32_t best = nobody;
   for (std::uint32_t i = 0; i < entries_.size(); ++i) {
     entry const& e = entries_[i];
@@ -170,7 +170,7 @@ std::uint32_t arena::choose(std::size_t bytes) {
   }
   if (best != nobody) return best;
   bool const full = returned_ != nullptr && entries_.size() >= return_table::size;
-  if (full || wanted > begin_ + shared_file::slot_bytes - end_)
+  if (full || wanted > begin_ + memory_file::slot_bytes - end_)
     throw std::system_error(ENOMEM, std::system_category(), "errand: too many large results of one worker are in use");
   entries_.push_back({end_, wanted, nullptr, state::cold, false});
   end_ += wanted;
@@ -255,7 +255,7 @@ piece_ref lent_memory::adopt(std::uint32_t number, std::uint64_t place, std::uin
   std::lock_guard const hold_it{lock_};
   bool const plausible = number < return_table::size && place != 0 && place % shared_pages == 0 && capacity != 0 &&
                          capacity % shared_pages == 0 && size <= capacity &&
-                         shared_file::inside(slot_, place, capacity);
+                         memory_file::inside(slot_, place, capacity);
   if (!plausible) throw_overwritten();
   auto at = entries_.find(number);
   if (at != entries_.end() && at->second.used) throw_overwritten();
@@ -330,8 +330,8 @@ void lent_memory::sweep() noexcept {
       at = entries_.erase(at);
     }
   }
-  std::uint64_t done = slot_ * shared_file::slot_bytes;
-  std::uint64_t const end = done + shared_file::slot_bytes;
+  std::uint64_t done = slot_ * memory_file::slot_bytes;
+  std::uint64_t const end = done + memory_file::slot_bytes;
   for (auto const& [place, capacity] : kept) {
     if (place > done) discard_shared(fd(), done, place - done);
     done = std::max(done, place + capacity);

@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "process/channel.hpp"
-#include "process/shared_file.hpp"
+#include "process/memory_file.hpp"
 
 namespace errand::detail {
 
@@ -42,9 +42,9 @@ class memory_budget {
 // The shared file, and how much of it this process keeps touched and unused: 512 MiB, or an eighth of the machine's memory
 // if that is less. Open as long as anything is in use.
 struct shared_memory {
-  explicit shared_memory(shared_file its_file) noexcept;
+  explicit shared_memory(memory_file its_file) noexcept;
 
-  shared_file file;
+  memory_file file;
   memory_budget budget;
 };
 

@@ -22,9 +22,9 @@ constexpr std::uint64_t its_slot = 2000;
 class arenas : public ::testing::Test {
  protected:
   // Two pictures of the memory, as in two processes, of one file.
-  std::shared_ptr<shared_memory> parents{std::make_shared<shared_memory>(shared_file::create())};
+  std::shared_ptr<shared_memory> parents{std::make_shared<shared_memory>(memory_file::create())};
   std::shared_ptr<shared_memory> workers{
-      std::make_shared<shared_memory>(shared_file::inherited(::dup(parents->file.fd())))};
+      std::make_shared<shared_memory>(memory_file::inherited(::dup(parents->file.fd())))};
   std::unique_ptr<return_table> table{std::make_unique<return_table>()};
   owner_ptr<arena> sender{new arena{workers, its_slot, table.get()}};
   owner_ptr<lent_memory> receiver{new lent_memory{parents, its_slot, *table}};
@@ -126,8 +126,8 @@ TEST_F(arenas, a_lie_about_a_piece_is_refused) {
   lie(number, place, 0, 0);
   lie(number, place, capacity, capacity + 1);
   lie(number, place, capacity * 2, 1);                                 // there is no memory behind the second half
-  lie(number, place - shared_file::slot_bytes, capacity, 1);           // somebody else's
-  lie(number, place, shared_file::slot_bytes, 1);                      // beyond its own
+  lie(number, place - memory_file::slot_bytes, capacity, 1);           // somebody else's
+  lie(number, place, memory_file::slot_bytes, 1);                      // beyond its own
   lie(number, ~std::uint64_t{0} / shared_pages * shared_pages, capacity, 1);
   auto const right = receiver->adopt(number, place, capacity, 1);
   EXPECT_EQ(right->data[0], std::byte{1});

@@ -398,7 +398,7 @@ dispatcher::worker* dispatcher::start_worker(std::exception_ptr& why) noexcept {
     }
     free = workers_.back().get();
   }
-  std::uint64_t const arena_slot = shared_file::arena_slot(last_serial_ + 1);
+  std::uint64_t const arena_slot = memory_file::arena_slot(last_serial_ + 1);
   owner_ptr<lent_memory> lent;
   try {
     lent.reset(new lent_memory(memory_, arena_slot, free->end.returned()));

@@ -5,7 +5,7 @@
 #include <errand/detail/process_job.hpp>
 #include <new>
 
-#include "process/shared_file.hpp"
+#include "process/memory_file.hpp"
 
 namespace errand::detail {
 

@@ -38,10 +38,10 @@ descriptor make_bell() {
 
 struct process_world {
   module_list modules = module_list::of_this_process();
-  std::shared_ptr<shared_memory> memory = std::make_shared<shared_memory>(shared_file::create());
+  std::shared_ptr<shared_memory> memory = std::make_shared<shared_memory>(memory_file::create());
   descriptor bell = make_bell();
   zygote origin = zygote::start({memory->file.fd(), bell.get(), &modules});
-  owner_ptr<arena> own{new arena{memory, shared_file::argument_slot, nullptr}};  // for arguments
+  owner_ptr<arena> own{new arena{memory, memory_file::argument_slot, nullptr}};  // for arguments
   std::once_flag begun;
   std::optional<dispatcher> jobs;
 };
@@ -164,7 +164,7 @@ unsigned process_worker_count() noexcept {
   static constinit std::atomic<unsigned> known{0};
   unsigned count = known.load(std::memory_order_relaxed);
   if (count == 0) {
-    count = std::min(default_worker_count(), static_cast<unsigned>(shared_file::ring_slots));
+    count = std::min(default_worker_count(), static_cast<unsigned>(memory_file::ring_slots));
     known.store(count, std::memory_order_relaxed);
   }
   return count;

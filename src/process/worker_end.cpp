@@ -24,7 +24,7 @@ worker_end::worker_end(int shared_fd, unsigned slot, int bell_fd)
     // `forget`: if the job forks, its child must not answer in the worker's name.
     : channel_(shared_fd, slot, channel::after_fork::forget),
       bell_fd_(bell_fd),
-      memory_(std::make_shared<shared_memory>(shared_file::inherited(shared_fd))),
+      memory_(std::make_shared<shared_memory>(memory_file::inherited(shared_fd))),
       arena_(new arena(memory_, channel_.control().arena_slot, &channel_.control().returned)),
       borrowed_(new borrowed_memory(memory_)),
       patience_(longest_spin) {

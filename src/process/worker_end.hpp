@@ -11,7 +11,7 @@
 
 #include "process/arena.hpp"
 #include "process/channel.hpp"
-#include "process/shared_file.hpp"
+#include "process/memory_file.hpp"
 
 namespace errand::detail {
 

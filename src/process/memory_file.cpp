@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "process/shared_file.hpp"
+#include "process/memory_file.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -41,8 +41,8 @@ int resize(int fd, off_t length) noexcept {
 
 }  // namespace
 
-shared_file shared_file::create() {
-  shared_file file;
+memory_file memory_file::create() {
+  memory_file file;
   file.fd_ = descriptor(::memfd_create("errand", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file.fd_) fail("errand: cannot make memory to share with worker processes (memfd_create)");
   const auto length = static_cast<off_t>(slot_bytes * (1 + ring_slots + arena_slots));

@@ -14,7 +14,7 @@
 
 namespace errand::detail {
 
-class shared_file {
+class memory_file {
  public:
   static constexpr std::uint64_t slot_bytes = std::uint64_t{1} << 40;
   static constexpr std::uint64_t argument_slot = 0;
@@ -28,11 +28,11 @@ class shared_file {
   }
 
   // The file cannot be shrunk by anybody, so that no mapping of it can fault. Throws std::system_error.
-  static shared_file create();
+  static memory_file create();
 
   // In a worker: the one that it was forked with.
-  static shared_file inherited(int fd) noexcept {
-    shared_file file;
+  static memory_file inherited(int fd) noexcept {
+    memory_file file;
     file.fd_ = descriptor(fd);
     return file;
   }
