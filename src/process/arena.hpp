@@ -147,6 +147,8 @@ class lent_memory final : public memory_owner {
   // everything else now.
   void close() noexcept;
 
+  owner_ptr<lent_memory> next;  // for lists; its owner's
+
  private:
   ~lent_memory() override = default;
 

@@ -194,13 +194,14 @@ bool dispatcher::step() noexcept {
 
 void dispatcher::read_news() noexcept {
   ended over;
+  owner_ptr<lent_memory> left;  // by the dead
   {
     std::lock_guard const hold(lock_);
     for (;;) {
       zygote::news n{};
       auto const got = zygote_.try_read(n);
       if (got == zygote::reading::news) {
-        bury(n, over);
+        bury(n, over, left);
         continue;
       }
       if (got == zygote::reading::gone)
@@ -211,6 +212,7 @@ void dispatcher::read_news() noexcept {
     }
   }
   finish(over);
+  for (; left; left = std::move(left->next)) left->reader_is_done();
 }
 
 // (B1) for every worker that may answer; see parent_end::want_bell().
@@ -448,7 +450,8 @@ void dispatcher::condemn(worker& w) noexcept {
 }
 
 // alive or dying -> none. At most one job was begun and not answered: that one is lost, the others go back.
-void dispatcher::bury(zygote::news const& n, ended& over) noexcept {
+// What it leaves of shared memory is added to `left`, for sweep().
+void dispatcher::bury(zygote::news const& n, ended& over, owner_ptr<lent_memory>& left) noexcept {
   auto const at = std::find_if(workers_.begin(), workers_.end(),
                                [&](auto& w) { return w->stage != life::none && w->serial == n.serial; });
   if (at == workers_.end()) return;
@@ -472,7 +475,10 @@ void dispatcher::bury(zygote::news const& n, ended& over) noexcept {
     ++stillborn_;
   }
   requeue(w);
+  w.lent->expect_reader();  // so that close() leaves the slow part to us, when the lock is released
   w.lent->close();
+  w.lent->next = std::move(left);
+  left = std::move(w.lent);
 
   if (n.error != 0) {
     std::size_t const living = living_workers();

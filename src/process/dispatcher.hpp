@@ -98,7 +98,7 @@ class dispatcher {
   void stop_sent(worker& w, process_job& job, ended& over) noexcept;
   static void end_stopped(process_job& job, ended& over) noexcept;
   void condemn(worker& w) noexcept;
-  void bury(zygote::news const& n, ended& over) noexcept;
+  void bury(zygote::news const& n, ended& over, owner_ptr<lent_memory>& left) noexcept;
   void requeue(worker& w) noexcept;
   void fail_queued(std::exception_ptr const& why, ended& over) noexcept;
   void lose_zygote(ended& over) noexcept;
