@@ -123,7 +123,10 @@ arena::arena(std::shared_ptr<shared_memory> memory, std::uint64_t slot, return_t
       returned_{returned},
       end_{begin_ + shared_pages} {}
 
-arena::~arena() {
+arena::~arena() { cool_idle(); }
+
+// What is only kept for the next time.
+void arena::cool_idle() noexcept {
   for (entry& e : entries_) {
     if (e.is != state::warm) continue;
     budget().drop(e.capacity);
@@ -179,17 +182,27 @@ std::uint32_t arena::choose(std::size_t bytes) {
 
 // cold -> warm
 void arena::warm_up(entry& e) {
-  reserve_shared(fd(), e.place, e.capacity);
+  auto const allowed = [&] { return e.capacity <= limit_ && backed_ <= limit_ - e.capacity; };
+  if (!allowed()) cool_idle();
+  if (!allowed()) throw std::bad_alloc{};
+  try {
+    reserve_shared(fd(), e.place, e.capacity);
+  } catch (std::system_error const&) {
+    cool_idle();
+    reserve_shared(fd(), e.place, e.capacity);
+  }
   try {
     e.data = map_shared(fd(), e.place, e.capacity, access::write);
   } catch (...) {
     discard_shared(fd(), e.place, e.capacity);
     throw;
   }
+  backed_ += e.capacity;
 }
 
-// whatever it is -> cold
+// warm or used -> cold
 void arena::cool(entry& e) noexcept {
+  backed_ -= e.capacity;
   if (e.data != nullptr) ::munmap(e.data, e.capacity);
   e.data = nullptr;
   e.is = state::cold;
@@ -206,10 +219,17 @@ void arena::give_back(arena_piece& piece) noexcept {
     cool(e);
 }
 
+void arena::limit(std::size_t bytes) noexcept {
+  std::lock_guard const hold_it{lock_};
+  limit_ = bytes;
+}
+
 void arena::lend(arena_piece const& piece) noexcept {
   std::lock_guard const hold_it{lock_};
-  entries_[piece.number].is = state::lent;
+  entry& e = entries_[piece.number];
+  e.is = state::lent;
   ++lent_;
+  backed_ -= e.capacity;
   // Relaxed: (A1) publishes it with the reply.
   returned_->of_piece[piece.number].store(0, std::memory_order_relaxed);
 }
@@ -231,6 +251,7 @@ void arena::collect() noexcept {
     auto const answer = static_cast<lent_memory::answer>(returned_->of_piece[i].load(std::memory_order_acquire));
     if (answer == lent_memory::answer::none) continue;
     --lent_;
+    backed_ += e.capacity;
     if (answer == lent_memory::answer::warm && budget().try_keep(e.capacity)) {
       e.is = state::warm;
     } else {

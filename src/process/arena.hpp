@@ -90,6 +90,9 @@ class arena final : public memory_owner {
   // Throws std::system_error, std::bad_alloc. Any thread.
   arena_piece* allocate(std::size_t bytes);
   void give_back(arena_piece& piece) noexcept override;
+  // From now on allocate() throws std::bad_alloc rather than have more memory behind its pieces, the lent ones not counted.
+  // For workers whose memory is limited: limits of the system's do not count what is shared.
+  void limit(std::size_t bytes) noexcept;
 
   // The piece goes to the parent with the next reply, which has the use of it until its return is noted in the table.
   void lend(arena_piece const& piece) noexcept;
@@ -118,6 +121,7 @@ class arena final : public memory_owner {
   std::uint32_t choose(std::size_t bytes);
   void warm_up(entry& e);
   void cool(entry& e) noexcept;
+  void cool_idle() noexcept;
 
   std::uint64_t const begin_;
   return_table* const returned_;
@@ -126,6 +130,8 @@ class arena final : public memory_owner {
   std::vector<entry> entries_;  // a piece's number is its place here
   std::uint64_t end_;           // of the last entry, in the file
   std::uint32_t lent_ = 0;      // entries that are
+  std::size_t backed_ = 0;      // bytes of the warm and the used
+  std::size_t limit_ = static_cast<std::size_t>(-1);
 };
 
 // What the parent has mapped of a worker's arena.

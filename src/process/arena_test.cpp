@@ -142,6 +142,18 @@ TEST_F(arenas, more_than_the_system_has_is_one_error_and_everything_else_goes_on
   EXPECT_EQ(hand_over(make(1 << 20, 2), 1)->data[0], std::byte{2});
 }
 
+TEST_F(arenas, a_limit_counts_what_is_here_and_not_what_was_handed_over) {
+  sender->limit(4 << 20);
+  auto first = make(2 << 20, 1);
+  auto const second = make(2 << 20, 2);
+  EXPECT_THROW((void)sender->allocate(1 << 20), std::bad_alloc);
+  auto const got = hand_over(std::move(first), 1);
+  auto third = make(2 << 20, 3);
+  EXPECT_THROW((void)sender->allocate(1 << 20), std::bad_alloc);
+  third.reset();
+  EXPECT_EQ(make(2 << 20, 4)->data[0], std::byte{4}) << "what came back is there again";
+}
+
 TEST_F(arenas, a_piece_borrowed_for_a_job_and_kept_beyond_it_becomes_a_copy) {
   owner_ptr<borrowed_memory> const borrower{new borrowed_memory{workers}};
   auto const argument = make(200'000, 'a');

@@ -222,7 +222,7 @@ TEST(process_functions, members_cross) {
 }
 
 TEST(process_functions, by_value_takes_captures_along) {
-  int const n = 3;
+  auto const n = static_cast<int>(std::string{"abc"}.size());  // no constant, so that it has to be captured
   point const p{1, 2};
   EXPECT_EQ(async(processes, by_value([n, p](int m) { return n * m + static_cast<int>(p.y); }), 5).get(), 17);
   EXPECT_EQ(async(processes, by_value([m = n]() mutable { return ++m; })).get(), 4);
