@@ -234,6 +234,23 @@ std::vector<row> const& all_rows() {
        .unit = "us per file",
        .cheat = "contents that are not theirs: all are compared",
        .targets = {{gate, "read_file", 1.4, {"open, read, close"}}, {aim, "read_file", 1.3, {"open, read, close"}}}},
+      {.name = "process-serialise",
+       .title = "a value into the bytes of a message and out of them again, in one process",
+       .unit = "ns",
+       .cheat = "values that are not read: each is compared with what was written",
+       .targets = {{aim, "64 bytes, trivially copyable", 50}, {aim, "a string, a vector and a map, by cereal", 500}}},
+      {.name = "process-values",
+       .title = "a value to a worker process and back, one after the other",
+       .unit = "us per round trip",
+       .cheat = "values that stay here: each that comes back is compared",
+       .targets = {}},
+      {.name = "process-large",
+       .title = "a result of 100 MiB, from the moment at which it is ready there to that at which it can be read here: median",
+       .unit = "ms",
+       .cheat = "memory that was never written: each number of it depends on the round and is verified here; the way begins "
+                "after it is made and ends before it is verified, for all alike",
+       .targets = {{gate, "shared_vector, in place", 1.0 / 50, {"pipe", "pipe of 1 MiB"}},
+                   {aim, "shared_vector, in place", 0.26}}},
   };
   return rows;
 }

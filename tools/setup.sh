@@ -2,7 +2,7 @@
 # Shared by ./run and ./test: which Debian packages errand needs, how the missing ones are installed,
 # and how a step is shown. Sourced by bash, from the top of the source tree.
 
-packages_build=(g++ cmake ninja-build make libcli11-dev libfmt-dev liburing-dev)
+packages_build=(g++ cmake ninja-build make libcli11-dev libfmt-dev liburing-dev libcereal-dev)
 packages_test=(libgtest-dev python3)
 # Not needed by errand: the second compiler of ./test, and what the benchmarks compare errand with.
 packages_clang=(clang-16)

@@ -7,4 +7,5 @@
 #include <errand/group.hpp>
 #include <errand/io.hpp>
 #include <errand/process.hpp>
+#include <errand/shared_vector.hpp>
 #include <errand/task.hpp>

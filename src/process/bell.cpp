@@ -6,11 +6,14 @@
 
 namespace errand::detail {
 
+static std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
+
 bell::bell(int shared_fd, channel::after_fork children)
-    : page_(shared_fd, shared_file::bell_place, static_cast<std::size_t>(::sysconf(_SC_PAGESIZE))) {
-  if (children == channel::after_fork::forget)
-    ::madvise(page_.data(), static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), MADV_DONTFORK);
+    : page_(map_shared(shared_fd, memory_file::bell_place, page_size(), access::write)) {
+  if (children == channel::after_fork::forget) ::madvise(page_, page_size(), MADV_DONTFORK);
 }
+
+bell::~bell() { ::munmap(page_, page_size()); }
 
 void bell::ring() noexcept {
   word().fetch_add(1, std::memory_order_release);  // (D1)

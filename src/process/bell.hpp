@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "process/channel.hpp"
-#include "process/shared_file.hpp"
+#include "process/memory_file.hpp"
 
 namespace errand::detail {
 
@@ -16,6 +16,9 @@ class bell {
  public:
   // In a worker, what its jobs fork does not get the mapping: `forget`. Throws std::system_error.
   bell(int shared_fd, channel::after_fork children);
+  bell(bell const&) = delete;
+  bell& operator=(bell const&) = delete;
+  ~bell();
 
   // How often it has rung so far; to be read before one looks for what it may have rung for.
   [[nodiscard]] std::uint32_t rung() const noexcept { return word().load(std::memory_order_acquire); }  // (D1)
@@ -26,9 +29,9 @@ class bell {
 
  private:
   [[nodiscard]] std::atomic<std::uint32_t>& word() const noexcept {
-    return *reinterpret_cast<std::atomic<std::uint32_t>*>(page_.data());
+    return *reinterpret_cast<std::atomic<std::uint32_t>*>(page_);
   }
-  file_view page_;
+  std::byte* page_;
 };
 
 }  // namespace errand::detail

@@ -10,7 +10,7 @@
 #include <ctime>
 #include <system_error>
 
-#include "process/shared_file.hpp"
+#include "process/memory_file.hpp"
 
 namespace errand::detail {
 
@@ -26,7 +26,7 @@ channel::channel(int shared_fd, unsigned slot, after_fork children) : base_(null
   if (reserved == MAP_FAILED) fail();
   base_ = static_cast<std::byte*>(reserved);
 
-  const std::uint64_t slot_begin = shared_file::slot_bytes * slot;
+  const std::uint64_t slot_begin = memory_file::slot_bytes * slot;
   struct piece {
     std::size_t at;
     std::size_t bytes;

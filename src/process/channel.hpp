@@ -14,7 +14,7 @@ namespace errand::detail {
 
 // Both rings are mapped twice in a row, so a message never wraps and can be read in place.
 inline constexpr std::size_t ring_bytes = 64 * 1024;
-// Larger messages lie in the far part of a slot, and the ring carries only where.
+// Larger messages lie in the sender's arena, and the ring carries only where.
 inline constexpr std::size_t inline_limit = ring_bytes / 4;
 // Jobs sent to one worker and not yet answered.
 inline constexpr unsigned window_limit = 64;
@@ -40,6 +40,7 @@ struct alignas(message_alignment) request_header {
   std::uint64_t target_offset;
   std::uint64_t size;   // of the arguments
   std::uint64_t place;  // of the arguments in the shared file, 0: they follow the header
+  std::uint32_t pieces;  // named at their end: see piece_entry
 };
 
 enum class reply_kind : std::uint32_t { value = 0x56414c55, exception = 0x45584350 };
@@ -49,7 +50,25 @@ struct reply_header {
   std::uint32_t bytes;  // in the ring, this header included
   reply_kind kind;
   std::uint64_t size;
-  std::uint64_t place;  // 0: the result follows the header
+  std::uint64_t place;     // of the piece that it lies in; 0: the result follows the header
+  std::uint64_t capacity;  // of that piece
+  std::uint32_t number;
+  std::uint32_t pieces;  // named at its end
+};
+
+// A message that takes pieces of shared memory along ends with a table of them.
+struct piece_entry {
+  std::uint64_t place;
+  std::uint64_t capacity;
+  std::uint32_t number;
+  std::uint32_t unused;
+};
+
+// Of a worker's arena: pieces 0 to so many, less one, can be away at a time. The parent writes that one has come back, and
+// whether its memory is still there; the worker writes 0 before it sends one.
+struct return_table {
+  static constexpr std::uint32_t size = 32 * 1024;
+  std::atomic<std::uint8_t> of_piece[size];
 };
 
 // Counters run on for ever; modulo ring_bytes they are positions. All zero at a worker's birth.
@@ -57,7 +76,7 @@ struct channel_control {
   // The parent writes, the worker reads.
   alignas(64) std::atomic<std::uint64_t> request_tail;
   std::atomic<std::uint32_t> may_spin;
-  std::uint64_t large_slot;  // for this worker's large replies; does not change while it lives
+  std::uint64_t arena_slot;  // of this worker; does not change while it lives
   alignas(64) std::atomic<std::uint64_t> reply_head;
   // The worker writes, the parent reads and does not trust.
   alignas(64) std::atomic<std::uint64_t> reply_tail;
@@ -67,6 +86,7 @@ struct channel_control {
   alignas(64) std::atomic<std::uint32_t> asleep;
   // The parent sets it when nobody there is looking; the worker takes it and rings the bell.
   alignas(64) std::atomic<std::uint32_t> bell_wanted;
+  alignas(64) return_table returned;
 };
 
 // One mapping of one slot.
@@ -88,6 +108,7 @@ class channel {
 
  private:
   static constexpr std::size_t control_bytes = 64 * 1024;  // a page, however large pages are
+  static_assert(sizeof(channel_control) <= control_bytes);
   static constexpr std::size_t mapped_bytes = control_bytes + 4 * ring_bytes;
 
   std::byte* base_;

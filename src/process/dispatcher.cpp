@@ -32,12 +32,12 @@ std::int64_t later(std::int64_t at, std::chrono::nanoseconds span) noexcept {
 
 // ---- beginning and end
 
-dispatcher::dispatcher(zygote& origin, shared_file const& file, module_list const& modules, unsigned workers)
+dispatcher::dispatcher(zygote& origin, std::shared_ptr<shared_memory> memory, module_list const& modules, unsigned workers)
     : zygote_(origin),
-      file_(file),
+      memory_(std::move(memory)),
       modules_(modules),
       processors_(workers),
-      bell_(file.fd(), channel::after_fork::inherit) {
+      bell_(memory_->file.fd(), channel::after_fork::inherit) {
   pools_.push_back(std::make_unique<pool>(workers, process_limits{}));
   first_pool_ = pools_.front().get();
   replies_ = start_thread("errand-process", [this] { look_for_replies(); });
@@ -61,6 +61,8 @@ void dispatcher::end_threads() noexcept {
   zygote_.hang_up();
   replies_.join();
   if (deaths_.joinable()) deaths_.join();
+  for (auto& w : workers_)
+    if (w->lent) w->lent->close();
 }
 
 // ---- pools
@@ -86,7 +88,7 @@ void dispatcher::end_pool(process_pool_core& p) noexcept {
 void dispatcher::remove_workers(pool& p) noexcept {
   if (spinner_ != nullptr && spinner_->pool == &p) spinner_ = nullptr;
   for (auto& w : workers_)
-    if (w->pool == &p) file_.discard(shared_file::slot_bytes * w->slot, shared_file::slot_bytes);
+    if (w->pool == &p) discard_shared(memory_->file.fd(), memory_file::slot_bytes * w->slot, memory_file::slot_bytes);
   std::erase_if(workers_, [&](auto& w) { return w->pool == &p; });
 }
 
@@ -110,16 +112,6 @@ void dispatcher::prepare(process_job& job) {
   job.target_offset = target.offset;
   job.end = process_job_end::none;
   job.stop_wanted = job.overran = false;
-  job.large_arguments = job.large_reply = 0;
-  if (job.argument_size <= inline_limit) return;
-  std::uint64_t at = 0;
-  {
-    std::lock_guard const hold(lock_);
-    at = large_arguments_.take(job.argument_size);
-  }
-  file_view const view(file_.fd(), at, job.argument_size);
-  job.write_arguments(job, view.data());
-  job.large_arguments = at;
 }
 
 void dispatcher::submit(process_job& job) noexcept {
@@ -198,16 +190,18 @@ void dispatcher::look_for_deaths() noexcept {
     zygote::news n{};
     bool const alive = zygote_.wait_for(n);
     ended over;
+    owner_ptr<lent_memory> left;  // by the dead
     {
       std::lock_guard const hold(lock_);
       if (!alive && ending_) return;
       if (alive)
-        bury(n, over);
+        bury(n, over, left);
       else
         lose_zygote(over);
       pool_changed_.notify_all();
     }
     finish(over);
+    for (; left; left = std::move(left->next)) left->reader_is_done();
     if (alive) continue;
     std::unique_lock hold(lock_);
     return pool_changed_.wait(hold, [this] { return ending_; });  // it is joined at the end only
@@ -373,15 +367,11 @@ bool dispatcher::take_replies(worker& w, ended& over) noexcept {
     auto const seen = w.end.peek(r);
     if (seen == parent_end::look::nothing) break;
     process_job& job = *w.sent.front();
-    bool const stray = r.data == nullptr && !shared_file::inside(w.large_slot, r.place, r.size);
-    if (seen == parent_end::look::corrupt || r.id != job.id || stray) {
+    if (seen == parent_end::look::corrupt || r.id != job.id) {
       condemn(w, cause::overwrote);
       break;
     }
-    auto const how = r.throws ? process_job_end::exception : process_job_end::value;
-    job.end = how;
     take(w, job, r);
-    if (r.data == nullptr) w.large_taken = r.place + r.size - shared_file::slot_bytes * w.large_slot;
     w.end.pop();
     w.sent.erase(job);
     end_job(job, job.end, over);
@@ -400,19 +390,22 @@ bool dispatcher::take_replies(worker& w, ended& over) noexcept {
   return true;
 }
 
-// What is in the ring is taken now; what is large is left to read_large().
-void dispatcher::take(worker& w, process_job& job, parent_end::reply const& r) const noexcept {
-  if (r.data == nullptr) {
-    job.large_reply = r.place;
-    job.large_reply_size = r.size;
-    return;
-  }
+// What is in the ring is taken now, if that runs no code of the user's. The rest is left to read_late().
+void dispatcher::take(worker& w, process_job& job, parent_end::reply const& r) noexcept {
+  job.end = r.throws ? process_job_end::exception : process_job_end::value;
+  bool const late = r.data == nullptr || r.pieces != 0 || (job.receives_unlocked && !r.throws);
   try {
-    if (!r.throws) {
-      job.receive(job, r.data, r.size);
+    if (late) {
+      if (r.data != nullptr) job.kept_reply.assign(r.data, r.data + r.place.size);
+      job.late_reply = r.place;
+      job.late_pieces = r.pieces;
+      w.lent->hold();
+      w.lent->expect_reader();
+      job.lender = w.lent.get();
       return;
     }
-    job.error = rebuild_exception(r.data, r.size);
+    if (!r.throws) return job.receive(job, {r.data, r.place.size, nullptr, 0});
+    job.error = rebuild_exception(r.data, r.place.size);
     if (w.pool->limits.memory != 0) std::rethrow_exception(job.error);
   } catch (std::bad_alloc const&) {
     job.end = process_job_end::exception;
@@ -496,21 +489,28 @@ dispatcher::worker* dispatcher::start_worker(pool& p, std::exception_ptr& why) n
     if (w->stage == life::none) free = w.get();
   if (free == nullptr) {
     try {
-      workers_.push_back(std::make_unique<worker>(file_.fd(), free_slot()));
+      workers_.push_back(std::make_unique<worker>(memory_->file.fd(), free_slot()));
     } catch (...) {
       why = std::current_exception();
       return nullptr;
     }
     free = workers_.back().get();
   }
+  std::uint64_t const arena_slot = memory_file::arena_slot(last_serial_ + 1);
+  owner_ptr<lent_memory> lent;
+  try {
+    lent.reset(new lent_memory(memory_, arena_slot, free->end.returned()));
+  } catch (...) {
+    why = std::current_exception();
+    return nullptr;
+  }
   free->pool = &p;
   free->serial = ++last_serial_;
-  free->large_slot = shared_file::large_slot(free->serial);
-  free->large_taken = 0;
+  free->lent = std::move(lent);
+  free->end.reset(arena_slot);
   free->given = 0;
   free->worn = free->halted = false;
   free->killed_for = cause::none;
-  free->end.reset(free->large_slot);
   free->busy_since = 0;
   free->look_at = INT64_MAX;
   free->stage = life::alive;
@@ -557,7 +557,8 @@ void dispatcher::condemn(worker& w, cause why) noexcept {
 }
 
 // alive or dying -> none. At most one job was begun and not answered: that one is lost, the others go back.
-void dispatcher::bury(zygote::news const& n, ended& over) noexcept {
+// What it leaves of shared memory is added to `left`, for sweep().
+void dispatcher::bury(zygote::news const& n, ended& over, owner_ptr<lent_memory>& left) noexcept {
   worker* const found = with_serial(n.serial);
   if (found == nullptr) return;
   worker& w = *found;
@@ -588,8 +589,10 @@ void dispatcher::bury(zygote::news const& n, ended& over) noexcept {
     ++p.stillborn;
   }
   requeue(w);
-  // The large reply that it may have been writing. Those before it may still be being read.
-  file_.discard(shared_file::slot_bytes * w.large_slot + w.large_taken, shared_file::slot_bytes - w.large_taken);
+  w.lent->expect_reader();  // so that close() leaves the slow part to us, when the lock is released
+  w.lent->close();
+  w.lent->next = std::move(left);
+  left = std::move(w.lent);
 
   if (n.error != 0) {
     --p.counted.workers_started;
@@ -680,8 +683,8 @@ void dispatcher::lose_zygote(ended& over) noexcept {
 void dispatcher::finish(ended& over) noexcept {
   while (process_job* const job = over.front()) {
     over.erase(*job);
-    if (job->large_reply != 0) read_large(*job);
-    if (job->large_arguments != 0) file_.discard(job->large_arguments, job->argument_size);
+    if (job->lender != nullptr) read_late(*job);
+    job->arguments.clear();
     pool& p = *job->pool;
     bool const counted = &p != first_pool_;
     job->finished(job);  // the last touch
@@ -691,18 +694,27 @@ void dispatcher::finish(ended& over) noexcept {
   }
 }
 
-void dispatcher::read_large(process_job& job) const noexcept {
+void dispatcher::read_late(process_job& job) noexcept {
+  owner_ptr<lent_memory> const lender{std::exchange(job.lender, nullptr)};
   try {
-    file_view const view(file_.fd(), job.large_reply, job.large_reply_size);
-    if (job.end == process_job_end::exception)
-      job.error = rebuild_exception(view.data(), job.large_reply_size);
-    else
-      job.receive(job, view.data(), job.large_reply_size);
+    auto const& [place, capacity, size, number] = job.late_reply;
+    piece_ref whole;
+    if (place != 0) whole = lender->adopt(number, place, capacity, size);
+    std::byte const* const bytes = whole ? whole->data : job.kept_reply.data();
+    if (job.end == process_job_end::exception) {
+      job.error = rebuild_exception(bytes, size);
+    } else {
+      piece_list pieces = pieces_of(bytes, size, job.late_pieces, [&](piece_entry const& named) {
+        return lender->adopt(named.number, named.place, named.capacity, 0);
+      });
+      job.receive(job, {bytes, size - pieces.size() * sizeof(piece_entry), pieces.data(), pieces.size()});
+    }
   } catch (...) {
     job.end = process_job_end::exception;
     job.error = std::current_exception();
   }
-  file_.discard(job.large_reply, job.large_reply_size);
+  job.kept_reply = {};
+  lender->reader_is_done();
 }
 
 }  // namespace errand::detail

@@ -15,12 +15,12 @@
 #include <thread>
 #include <vector>
 
+#include "process/arena.hpp"
 #include "process/bell.hpp"
 #include "process/job_list.hpp"
 #include "process/modules.hpp"
 #include "process/parent_end.hpp"
 #include "process/pool_state.hpp"
-#include "process/shared_file.hpp"
 #include "process/zygote.hpp"
 
 namespace errand::detail {
@@ -48,8 +48,7 @@ struct process_worker {
   bool halted = false;              // a signal has stopped it, in the midst of a job
   std::uint64_t serial = 0;         // of the process
   std::uint64_t given = 0;          // jobs, to this process
-  std::uint64_t large_slot = 0;     // where its large replies lie
-  std::uint64_t large_taken = 0;    // up to where in that slot they are ours
+  owner_ptr<lent_memory> lent;      // what it sends that is large; of this process, so made anew for each
   std::uint64_t last_use = 0;       // to prefer the one whose caches are warm
   std::int64_t busy_since = 0;      // 0: unknown
   std::int64_t first_since = 0;      // where time is limited: since when the first job is the first
@@ -60,7 +59,7 @@ struct process_worker {
 class dispatcher {
  public:
   // Starts the threads. All that is referred to must outlive this. Throws std::system_error.
-  dispatcher(zygote& origin, shared_file const& file, module_list const& modules, unsigned workers);
+  dispatcher(zygote& origin, std::shared_ptr<shared_memory> memory, module_list const& modules, unsigned workers);
   // No job may be under way, and no pool be there but `processes`.
   ~dispatcher();
 
@@ -104,7 +103,7 @@ class dispatcher {
   unsigned free_slot() const;
   bool send(worker& w, process_job& job) noexcept;
   bool take_replies(worker& w, ended& over) noexcept;
-  void take(worker& w, process_job& job, parent_end::reply const& r) const noexcept;
+  static void take(worker& w, process_job& job, parent_end::reply const& r) noexcept;
   void measure(worker& w, std::size_t answered) noexcept;
   static std::size_t window(pool const& p) noexcept;
   std::size_t busy_workers() const noexcept;
@@ -115,7 +114,7 @@ class dispatcher {
   std::int64_t check_times(ended& over) noexcept;
   void end_job(process_job& job, process_job_end how, ended& over) noexcept;
   void condemn(worker& w, cause why) noexcept;
-  void bury(zygote::news const& n, ended& over) noexcept;
+  void bury(zygote::news const& n, ended& over, owner_ptr<lent_memory>& left) noexcept;
   void halt(worker& w) noexcept;
   worker* with_serial(std::uint64_t serial) noexcept;
   void count_death(worker& w) noexcept;
@@ -126,10 +125,10 @@ class dispatcher {
   void remove_workers(pool& p) noexcept;
 
   void finish(ended& over) noexcept;
-  void read_large(process_job& job) const noexcept;
+  static void read_late(process_job& job) noexcept;
 
   zygote& zygote_;
-  shared_file const& file_;
+  std::shared_ptr<shared_memory> memory_;
   module_list const& modules_;
   unsigned const processors_;
   bell bell_;
@@ -145,7 +144,6 @@ class dispatcher {
   unsigned drivers_ = 0;                      // threads that look for replies right now
   std::atomic<bool> helped_{false};           // one of them is in help(). Set under the lock; read as a hint, without
   std::int64_t sleeping_until_ = INT64_MIN;   // while look_for_replies() sleeps: up to when, if nobody rings
-  large_places large_arguments_{shared_file::argument_slot};
   bool broken_ = false;  // the zygote is gone
   bool ending_ = false;
   std::condition_variable pool_changed_;  // a pool that ends has lost a job or a worker; or all ends

@@ -5,11 +5,11 @@
 #include <errand/detail/process_job.hpp>
 #include <new>
 
-#include "process/shared_file.hpp"
+#include "process/memory_file.hpp"
 
 namespace errand::detail {
 
-void parent_end::reset(std::uint64_t large_slot) noexcept {
+void parent_end::reset(std::uint64_t arena_slot) noexcept {
   auto& control = channel_.control();
   // Relaxed: the worker does not exist yet; its fork orders all this before it.
   control.request_tail.store(0, std::memory_order_relaxed);
@@ -20,7 +20,7 @@ void parent_end::reset(std::uint64_t large_slot) noexcept {
   control.begun_at.store(0, std::memory_order_relaxed);
   control.asleep.store(0, std::memory_order_relaxed);
   control.bell_wanted.store(0, std::memory_order_relaxed);
-  control.large_slot = large_slot;
+  control.arena_slot = arena_slot;
   request_tail_ = request_head_ = reply_head_ = 0;
   reply_bytes_ = 0;
   may_spin_ = false;
@@ -28,7 +28,8 @@ void parent_end::reset(std::uint64_t large_slot) noexcept {
 
 bool parent_end::try_send(process_job& job, bool bell) noexcept {
   auto& control = channel_.control();
-  std::size_t const inlined = job.large_arguments == 0 ? job.argument_size : 0;
+  auto const& arguments = job.arguments;
+  std::size_t const inlined = arguments.large() == nullptr ? arguments.size() : 0;
   std::size_t const bytes = message_bytes(sizeof(request_header), inlined);
 
   // (F1) acquire: what the worker has read may be written over; pairs with (F2) in worker_end::publish().
@@ -45,10 +46,11 @@ bool parent_end::try_send(process_job& job, bool bell) noexcept {
       job.target_module,
       job.entry_offset,
       job.target_offset,
-      job.argument_size,
-      job.large_arguments,
+      arguments.size(),
+      arguments.large() == nullptr ? 0 : arguments.large()->place,
+      static_cast<std::uint32_t>(arguments.pieces.size()),
   };
-  if (inlined != 0) job.write_arguments(job, at + sizeof(*header));
+  if (inlined != 0) std::memcpy(at + sizeof(*header), arguments.data(), inlined);
   job.position = request_tail_;
   request_tail_ += bytes;
   if (bell) control.bell_wanted.store(1, std::memory_order_relaxed);  // published by (R1)
@@ -91,7 +93,7 @@ parent_end::look parent_end::peek(reply& found) noexcept {
 
   reply_bytes_ = header.bytes;
   found = {header.id, header.kind == reply_kind::exception, header.place == 0 ? at + sizeof header : nullptr,
-           header.size, header.place};
+           {header.place, header.capacity, header.size, header.number}, header.pieces};
   return look::reply;
 }
 

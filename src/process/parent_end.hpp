@@ -8,18 +8,19 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <errand/detail/process_job.hpp>
+
 #include "process/channel.hpp"
 
 namespace errand::detail {
-
-struct process_job;
 
 class parent_end {
  public:
   parent_end(int shared_fd, unsigned slot) : channel_(shared_fd, slot, channel::after_fork::inherit) {}
 
   // For the next worker in this slot, before it is forked. Nobody else may have the slot mapped.
-  void reset(std::uint64_t large_slot) noexcept;
+  void reset(std::uint64_t arena_slot) noexcept;
+  return_table& returned() noexcept { return channel_.control().returned; }
 
   // Writes the job into the ring, rings the worker's bell if it sleeps, notes the position in the job.
   // False if there is no room.
@@ -35,8 +36,8 @@ class parent_end {
     std::uint64_t id;
     bool throws;
     std::byte const* data;  // in the ring, null if it lies elsewhere
-    std::uint64_t size;
-    std::uint64_t place;  // in the shared file, if it is not in the ring
+    payload_place place;    // where then; and its size in any case
+    std::uint32_t pieces;   // that its end names
   };
   // The oldest reply not yet popped.
   look peek(reply& found) noexcept;

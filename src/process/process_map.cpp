@@ -41,16 +41,12 @@ class map_record final : public result_record<void>, public waiter {
       c.whole = this;
       c.pool = pool;
       c.entry = map_.entry;
-      c.target = map_.target;
+      c.receives_unlocked = map_.receives_unlocked;
       c.file = from.file_name();
       c.line = from.line();
-      c.write_arguments = [](process_job const& job, std::byte* to) noexcept {
-        auto const& self = static_cast<chunk const&>(job);
-        self.whole->map_.write_arguments(self.whole->map_, self.first, self.size, to);
-      };
-      c.receive = [](process_job& job, std::byte const* bytes, std::size_t count) {
+      c.receive = [](process_job& job, process_message const& reply) {
         auto& self = static_cast<chunk&>(job);
-        self.whole->map_.receive(self.whole->map_, self.first, self.size, bytes, count);
+        self.whole->map_.receive(self.whole->map_, self.first, self.size, reply);
       };
       c.finished = [](process_job* job) noexcept {
         auto& self = static_cast<chunk&>(*job);
@@ -88,7 +84,8 @@ class map_record final : public result_record<void>, public waiter {
     c.calls = static_cast<unsigned>(size);
     c.begun = now();
     try {
-      c.argument_size = map_.argument_size(map_, first, size);
+      c.arguments.clear();
+      map_.lay_out(map_, first, size, c);
       prepare_process_job(c);
     } catch (...) {
       return fail(std::current_exception());

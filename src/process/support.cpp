@@ -30,8 +30,9 @@ namespace {
 
 struct process_world {
   module_list modules = module_list::of_this_process();
-  shared_file file = shared_file::create();
-  zygote origin = zygote::start({file.fd(), &modules});
+  std::shared_ptr<shared_memory> memory = std::make_shared<shared_memory>(memory_file::create());
+  zygote origin = zygote::start({memory->file.fd(), &modules});
+  owner_ptr<arena> own{new arena{memory, memory_file::argument_slot, nullptr}};  // for arguments
   std::once_flag jobs_made;
   std::optional<dispatcher> jobs;
 };
@@ -68,7 +69,7 @@ constinit std::exception_ptr const* early_failure = nullptr;
   // The socket above all: while a copy of it is open, the zygote would not see the parent close it. The rest of the
   // object stays as it is: its lock and its thread belong to nobody here.
   parents->origin.forget();
-  parents->file = shared_file();
+  parents->memory->file.forget();
 }};
 
 // Tempting: a lock, so that two threads may come here at once. Fails because the zygote would inherit it locked; and if
@@ -80,6 +81,8 @@ process_world& make_world() {
         "errand: worker processes must be prepared before the program starts its first thread, and it has others "
         "already: put `errand::process_support processes_first;` at the top of main");
   auto* const made = new process_world;
+  // A worker that uses processes itself goes on making its results where they can be sent from.
+  if (arena_of_process() == nullptr) set_arena_of_process(made->own.get(), false);
   world.store(made, std::memory_order_release);  // (P1)
   return *made;
 }
@@ -92,7 +95,7 @@ process_world& the_world() {
 dispatcher& the_dispatcher() {
   process_world& w = the_world();
   std::call_once(w.jobs_made, [&] {
-    w.jobs.emplace(w.origin, w.file, w.modules, process_worker_count());
+    w.jobs.emplace(w.origin, w.memory, w.modules, process_worker_count());
     begun.store(&w, std::memory_order_release);                                    // (P3)
     registered_outside_help.store(&help_process_jobs, std::memory_order_release);  // (O1)
   });
@@ -100,6 +103,26 @@ dispatcher& the_dispatcher() {
 }
 
 }  // namespace
+
+bool travels_to_worker(arena_piece const& piece) noexcept {
+  process_world const* const w = world.load(std::memory_order_acquire);  // (P2)
+  return w != nullptr && piece.owner != nullptr && piece.owner->is_in(*w->memory);
+}
+
+std::byte* process_payload::room(std::size_t bytes) {
+  large_.reset();
+  more_.resize(bytes > sizeof here_ && bytes <= inline_limit ? bytes : 0);
+  if (bytes > inline_limit) large_ = piece_ref{the_world().own->allocate(bytes)};
+  size_ = bytes;
+  return large_ ? large_->data : more_.empty() ? here_ : more_.data();
+}
+
+void process_payload::clear() noexcept {
+  pieces.clear();
+  large_.reset();
+  more_.clear();
+  size_ = 0;
+}
 
 bool prepare_before_first_thread() noexcept {
   before_first_thread([]() noexcept {
@@ -161,6 +184,7 @@ void shut_down_processes() {
   registered_outside_help.store(nullptr, std::memory_order_relaxed);
   begun.store(nullptr, std::memory_order_relaxed);
   made->jobs.reset();
+  if (arena_of_process() == made->own.get()) set_arena_of_process(nullptr, false);
   made->origin.end();
   delete made;
 }

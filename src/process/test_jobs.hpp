@@ -24,17 +24,14 @@ namespace errand::detail {
 
 template <class R, class F, class... Args>
 struct test_job : process_job {
-  test_job(F f, Args... args) : arguments{std::move(args)...} {
+  test_job(F f, Args... args) {
     entry = &run_process_call<R, F, Args...>;
-    name_callee(*this, f);
-    argument_size = std::apply([](auto const&... a) { return (std::size_t{0} + ... + sent_bytes(a)); }, arguments);
-    write_arguments = [](process_job const& job, std::byte* to) noexcept {
-      byte_writer w{to};
-      std::apply([&](auto const&... a) { (w.put(a), ...); }, static_cast<test_job const&>(job).arguments);
+    start_dispatcher();
+    lay_out_call<F>(*this, f, std::move(args)...);
+    receive = [](process_job& job, process_message const& reply) {
+      if constexpr (!std::is_void_v<R>) static_cast<test_job&>(job).result = read_reply<R>(reply);
     };
-    receive = [](process_job& job, std::byte const* from, std::size_t bytes) {
-      if constexpr (!std::is_void_v<R>) static_cast<test_job&>(job).result = byte_reader{from, bytes}.get<R>();
-    };
+    if constexpr (!std::is_void_v<R>) receives_unlocked = !wire<R>::ours;
     finished = [](process_job* job) noexcept {
       auto& self = *static_cast<test_job*>(job);
       std::lock_guard const hold{self.lock};
@@ -46,7 +43,6 @@ struct test_job : process_job {
     std::unique_lock hold{lock};
     told.wait(hold, [&] { return over; });
   }
-  std::tuple<Args...> arguments;
   std::optional<std::conditional_t<std::is_void_v<R>, int, R>> result;
   std::mutex lock;
   std::condition_variable told;

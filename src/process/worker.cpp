@@ -42,16 +42,18 @@ std::byte* make_room(process_call& call, std::size_t bytes) {
 
 void begin_element(process_call& call) noexcept { static_cast<call_in_worker&>(call).end.tell_time(); }
 
-reply_kind run(worker_end& end, worker_world const& world, worker_birth const& birth, request_header const& request) {
+reply_kind run(worker_end& end, worker_world const& world, worker_birth const& birth, request_header const& request,
+               piece_list& pieces) {
   module_list const& modules = *world.modules;
   if (birth.tells_time) end.tell_time();
   try {
-    call_in_worker call{{end.arguments(request), request.size, modules.at({request.target_module, request.target_offset}),
-                         &make_room, birth.tells_time ? &begin_element : nullptr},
+    call_in_worker call{{end.arguments(request), modules.at({request.target_module, request.target_offset}), &make_room,
+                         birth.tells_time ? &begin_element : nullptr, {}},
                         end};
     auto const entry = reinterpret_cast<process_entry>(modules.at({request.entry_module, request.entry_offset}));
     entry(call);
-    if (!call.replied) make_room(call, 0);
+    if (!call.replied) end.reply_room(0);
+    pieces = std::move(call.reply_pieces);
     return reply_kind::value;
   } catch (...) {
     require_worker(end.generation());
@@ -109,12 +111,14 @@ void worker_main(worker_world const& world, worker_birth const& birth, pid_t zyg
   }
   offer_to_oom_killer();
   limit_memory(birth.memory);
+  if (birth.memory != 0) end->limit_shared_memory(birth.memory);
   for (;;) {
     request_header const& request = end->next();
-    reply_kind const kind = run(*end, world, birth, request);
+    piece_list pieces;  // of shared memory, that the result takes along
+    reply_kind const kind = run(*end, world, birth, request, pieces);
     // Workers end by being killed, which would lose what a job has printed.
     if (::__fpending(stdout) != 0) std::fflush(stdout);
-    end->publish(request, kind);
+    end->publish(request, kind, pieces);
   }
 }
 

@@ -25,11 +25,14 @@ constexpr std::int64_t grace = 1'500;
 worker_end::worker_end(int shared_fd, unsigned slot, pid_t zygote)
     // `forget`: if the job forks, its child must not answer in the worker's name.
     : channel_(shared_fd, slot, channel::after_fork::forget),
-      shared_fd_(shared_fd),
       bell_(shared_fd, channel::after_fork::forget),
       zygote_(zygote),
-      large_(channel_.control().large_slot),
-      patience_(longest_spin) {}
+      memory_(std::make_shared<shared_memory>(memory_file::inherited(shared_fd))),
+      arena_(new arena(memory_, channel_.control().arena_slot, &channel_.control().returned)),
+      borrowed_(new borrowed_memory(memory_)),
+      patience_(longest_spin) {
+  set_arena_of_process(arena_.get(), true);
+}
 
 request_header const& worker_end::next() noexcept {
   for (;;) {
@@ -105,10 +108,13 @@ void worker_end::stay_bound_to_zygote() const noexcept {
   if (::getppid() != zygote_) ::_exit(EXIT_FAILURE);
 }
 
-std::byte const* worker_end::arguments(request_header const& request) {
-  if (request.place == 0) return reinterpret_cast<std::byte const*>(&request + 1);
-  large_arguments_.emplace(shared_fd_, request.place, request.size);
-  return large_arguments_->data();
+process_message worker_end::arguments(request_header const& request) {
+  auto const* bytes = reinterpret_cast<std::byte const*>(&request + 1);
+  if (request.place != 0) bytes = large_arguments_.emplace(memory_->file.fd(), request.place, request.size).data();
+  argument_pieces_ = pieces_of(bytes, request.size, request.pieces,
+                               [&](piece_entry const& named) { return borrowed_->adopt(named); });
+  std::size_t const table = request.pieces * sizeof(piece_entry);
+  return {bytes, request.size - table, argument_pieces_.data(), argument_pieces_.size()};
 }
 
 std::byte* worker_end::reply_room(std::size_t bytes) {
@@ -118,22 +124,28 @@ std::byte* worker_end::reply_room(std::size_t bytes) {
   // What remains always suffices for the headers of a full window: a worker never waits for room.
   std::size_t const reserve = window_limit * message_bytes(sizeof(reply_header), 0);
   reply_size_ = bytes;
-  if (bytes <= inline_limit && message_bytes(sizeof(reply_header), bytes) + reserve <= room) {
-    reply_place_ = 0;
+  large_reply_.reset();
+  if (bytes <= inline_limit && message_bytes(sizeof(reply_header), bytes) + reserve <= room)
     return channel_.reply_at(reply_tail_) + sizeof(reply_header);
-  }
-  std::uint64_t const place = large_.take(bytes);
-  large_reply_.emplace(shared_fd_, place, bytes);
-  reply_place_ = place;
-  return large_reply_->data();
+  large_reply_ = piece_ref{arena_->allocate(bytes)};
+  return large_reply_->data;
 }
 
-void worker_end::publish(request_header const& request, reply_kind kind) noexcept {
-  std::size_t const bytes = message_bytes(sizeof(reply_header), reply_place_ == 0 ? reply_size_ : 0);
-  ::new (static_cast<void*>(channel_.reply_at(reply_tail_)))
-      reply_header{request.id, static_cast<std::uint32_t>(bytes), kind, reply_size_, reply_place_};
+void worker_end::publish(request_header const& request, reply_kind kind, piece_list& pieces) noexcept {
+  std::size_t const bytes = message_bytes(sizeof(reply_header), large_reply_ ? 0 : reply_size_);
+  reply_header header{request.id, static_cast<std::uint32_t>(bytes), kind, reply_size_, 0, 0, 0, 0};
+  header.pieces = static_cast<std::uint32_t>(pieces.size());
+  if (large_reply_) {
+    header.place = large_reply_->place;
+    header.capacity = large_reply_->capacity;
+    header.number = large_reply_->number;
+    arena_->lend(*large_reply_.get());
+  }
+  for (piece_ref const& p : pieces) arena_->lend(*p.get());
+  ::new (static_cast<void*>(channel_.reply_at(reply_tail_))) reply_header{header};
+  argument_pieces_.clear();
   large_arguments_.reset();
-  large_reply_.reset();
+  borrowed_->end_of_job();
   reply_tail_ += bytes;
   request_head_ += request_bytes_;
   auto& control = channel_.control();
@@ -142,6 +154,11 @@ void worker_end::publish(request_header const& request, reply_kind kind) noexcep
   // (A1) seq_cst: publishes the reply, pairs with (A2) in parent_end::peek(); and comes before the look of (B2).
   control.reply_tail.store(reply_tail_);
   owes_bell_ = true;
+  if (pieces.empty() && !large_reply_) return;
+  ring();  // what follows takes long enough that the parent should not have to wait for it
+  for (piece_ref const& p : pieces) arena_->protect(*p.get());
+  pieces.clear();
+  large_reply_.reset();
 }
 
 }  // namespace errand::detail

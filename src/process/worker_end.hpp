@@ -9,12 +9,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <errand/detail/process_generation.hpp>
+#include <errand/detail/process_job.hpp>
 #include <optional>
 
 #include "base/futex.hpp"
+#include "process/arena.hpp"
 #include "process/bell.hpp"
 #include "process/channel.hpp"
-#include "process/shared_file.hpp"
+#include "process/memory_file.hpp"
 
 namespace errand::detail {
 
@@ -28,16 +30,19 @@ class worker_end {
   // process_generation as it was at this worker's birth: it differs in the child of a fork that a job makes.
   std::uint32_t generation() const noexcept { return generation_; }
 
+  // Bytes of shared memory that results may take: limits of the system's do not count them.
+  void limit_shared_memory(std::size_t bytes) noexcept { arena_->limit(bytes); }
+
   // Says when the running job, or the next element of it, begins.
   void tell_time() noexcept { channel_.control().begun_at.store(now(), std::memory_order_relaxed); }
 
-  // Where the arguments of that request lie. Throws std::system_error.
-  std::byte const* arguments(request_header const& request);
+  // The arguments of that request. Throws std::system_error.
+  process_message arguments(request_header const& request);
 
-  // Room for the reply's bytes. Throws std::system_error.
+  // Room for the reply's bytes. The last call counts. Throws std::system_error, std::bad_alloc.
   std::byte* reply_room(std::size_t bytes);
-  // Sends what was written there, and gives the request's place in the ring back.
-  void publish(request_header const& request, reply_kind kind) noexcept;
+  // Sends what was written there, with the pieces that its end names, and gives the request's place in the ring back.
+  void publish(request_header const& request, reply_kind kind, piece_list& pieces) noexcept;
 
  private:
   void wait() noexcept;
@@ -46,18 +51,19 @@ class worker_end {
   void stay_bound_to_zygote() const noexcept;
 
   channel channel_;
-  int shared_fd_;
   bell bell_;
   pid_t zygote_;
   std::uint32_t const generation_ = process_generation;
-  large_places large_;
+  std::shared_ptr<shared_memory> memory_;
+  owner_ptr<arena> arena_;
+  owner_ptr<borrowed_memory> borrowed_;
   std::uint64_t request_head_ = 0;
   std::uint32_t request_bytes_ = 0;  // of the request being served
   std::uint64_t reply_tail_ = 0;
   std::optional<file_view> large_arguments_;
-  std::optional<file_view> large_reply_;
+  piece_list argument_pieces_;
+  piece_ref large_reply_;
   std::uint64_t reply_size_ = 0;
-  std::uint64_t reply_place_ = 0;
   bool owes_bell_ = false;  // a reply was published and the parent not yet told
   std::int64_t patience_;   // nanoseconds to spin; halves when in vain
 };

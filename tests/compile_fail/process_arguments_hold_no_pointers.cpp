@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A literal is a pointer, and what it points to is not in the other process.
-// expect: and no pointer or view
+// expect: what crosses to another process is no pointer, reference, iterator or view
+// errors: 1
 #include <errand/process.hpp>
 
 #include <string>

@@ -7,6 +7,9 @@ usage: refused.py FILE COMPILER [FLAG...]
 The file names the reason in one or more lines `// expect: TEXT`. Compilers word their errors
 differently, so one of the texts has to be found, not all. Building both ways keeps a case honest:
 a file that fails for a typing error fails without the macro, too.
+
+Two more lines may ask for more: `// errors: 1` for so many errors and no page of them, and `// names: TEXT` for something
+that has to be in the complaint beside the reason, such as the type.
 """
 import re
 import subprocess
@@ -35,6 +38,13 @@ def main():
     if not any(reason in errors for reason in expected):
         wanted = "\n  ".join(expected)
         return f"{path}: refused, but for another reason; expected one of\n  {wanted}\ngot\n{errors}"
+    for count in re.findall(r"^// errors: (\d+)$", text, re.MULTILINE):
+        found = len(re.findall(r"\berror: ", errors))
+        if found != int(count):
+            return f"{path}: {found} errors instead of {count}:\n{errors}"
+    for name in re.findall(r"^// names: (.+)$", text, re.MULTILINE):
+        if name not in errors:
+            return f"{path}: the complaint does not name {name}:\n{errors}"
     print(f"{path}: refused as expected")
     return 0
 

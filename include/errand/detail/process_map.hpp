@@ -21,12 +21,10 @@ namespace errand::detail {
 struct process_map {
   std::size_t count = 0;
   process_entry entry = nullptr;
-  void (*target)() = nullptr;
-  std::size_t (*argument_size)(process_map const& self, std::size_t first, std::size_t count) = nullptr;
-  void (*write_arguments)(process_map const& self, std::size_t first, std::size_t count,
-                          std::byte* to) noexcept = nullptr;
-  void (*receive)(process_map& self, std::size_t first, std::size_t count, std::byte const* from,
-                  std::size_t bytes) = nullptr;
+  // Both may run the user's code, and throw what it throws.
+  void (*lay_out)(process_map const& self, std::size_t first, std::size_t count, process_job& job) = nullptr;
+  void (*receive)(process_map& self, std::size_t first, std::size_t count, process_message const& reply) = nullptr;
+  bool receives_unlocked = false;
 };
 
 /// Ends when all elements are done, or the first failure has stopped the rest. Throws what start_zygote() throws.
@@ -42,29 +40,31 @@ class typed_process_map : public process_map {
       std::conditional_t<gathers, std::vector<std::optional<std::conditional_t<gathers, R, nothing>>>, nothing>;
 
  public:
-  typed_process_map(F const& f, Iterator first, std::size_t size) : first_{first} {
+  typed_process_map(F const& f, Iterator first, std::size_t size) : function_{f}, first_{first} {
     if constexpr (gathers) results_.resize(size);
     count = size;
     entry = &run_process_chunk<R, F, X>;
-    if constexpr (is_function_pointer<F>) target = reinterpret_cast<void (*)()>(f);
-    argument_size = [](process_map const& self, std::size_t from, std::size_t n) {
-      std::size_t bytes = sizeof n;
-      for (std::size_t i = 0; i < n; ++i) bytes += sent_bytes<X>(at(self, from + i));
-      return bytes;
+    lay_out = [](process_map const& base, std::size_t from, std::size_t n, process_job& job) {
+      auto const& self = static_cast<typed_process_map const&>(base);
+      job.target = callee<F>::target(self.function_);
+      detail::lay_out(
+          job.arguments.pieces, &travels_to_worker, [&](std::size_t bytes) { return job.arguments.room(bytes); },
+          [&](byte_writer& to) {
+            callee<F>::put(to, self.function_);
+            to.give_away(false);
+            to.put(n);
+            for (std::size_t i = 0; i < n; ++i) to.put<X>(self.at(from + i));
+          });
     };
-    write_arguments = [](process_map const& self, std::size_t from, std::size_t n, std::byte* to) noexcept {
-      byte_writer writer{to};
-      writer.put(n);
-      for (std::size_t i = 0; i < n; ++i) writer.put<X>(at(self, from + i));
-    };
-    receive = [](process_map& self, std::size_t from, std::size_t n, std::byte const* bytes,
-                 std::size_t size_of_bytes) {
+    receive = [](process_map& self, std::size_t from, std::size_t n, process_message const& reply) {
       if constexpr (gathers) {
-        byte_reader reader{bytes, size_of_bytes};
+        byte_reader reader{reply};
         auto& all = static_cast<typed_process_map&>(self).results_;
         for (std::size_t i = 0; i < n; ++i) all[from + i].emplace(reader.get<R>());
+        reader.finish();
       }
     };
+    if constexpr (gathers) receives_unlocked = !wire<R>::ours;
   }
   auto gather() && {
     std::vector<R> all;
@@ -74,10 +74,9 @@ class typed_process_map : public process_map {
   }
 
  private:
-  static X const& at(process_map const& self, std::size_t i) noexcept {
-    return static_cast<typed_process_map const&>(self).first_[static_cast<std::iter_difference_t<Iterator>>(i)];
-  }
+  X const& at(std::size_t i) const noexcept { return first_[static_cast<std::iter_difference_t<Iterator>>(i)]; }
 
+  F const& function_;  // of the frame of map()
   Iterator first_;
   [[no_unique_address]] results results_;
 };

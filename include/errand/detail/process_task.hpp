@@ -30,27 +30,18 @@ struct process_hook {
   static inline bool const registered = prepare_before_first_thread();
 };
 
-template <class R, class F, class... Args>
+template <class R>
 struct process_record final : result_record<R>, process_job, waiter {
-  template <class... From>
-  process_record(std::source_location from, F f, From&&... args)
-      : result_record<R>{&act, from}, arguments_{std::forward<From>(args)...} {
-    entry = &run_process_call<R, F, Args...>;
-    name_callee(*this, f);
+  process_record(std::source_location from, process_entry what) : result_record<R>{&act, from} {
+    entry = what;
     file = from.file_name();
     line = from.line();
-    argument_size =
-        std::apply([](auto const&... each) { return (std::size_t{0} + ... + sent_bytes(each)); }, arguments_);
-    write_arguments = [](process_job const& job, std::byte* to) noexcept {
-      byte_writer writer{to};
-      std::apply([&](auto const&... each) { (writer.put(each), ...); },
-                 static_cast<process_record const&>(job).arguments_);
-    };
-    receive = [](process_job& job, std::byte const* reply, std::size_t bytes) {
+    receive = [](process_job& job, process_message const& reply) {
       static_cast<process_record&>(job).set_value_from([&]() -> R {
-        if constexpr (!std::is_void_v<R>) return byte_reader{reply, bytes}.template get<R>();
+        if constexpr (!std::is_void_v<R>) return read_reply<R>(reply);
       });
     };
+    if constexpr (!std::is_void_v<R>) receives_unlocked = !wire<R>::ours;
     finished = [](process_job* job) noexcept {
       auto& self = static_cast<process_record&>(*job);
       self.stopped_ = self.end == process_job_end::stopped;
@@ -70,26 +61,44 @@ struct process_record final : result_record<R>, process_job, waiter {
     }
     return true;  // it runs elsewhere, and is never stopped unrun
   }
-
-  std::tuple<Args...> arguments_;
 };
+
+/// What f must be able to be called with, or else a sentence. False after it has said so.
+template <class F, class... Args>
+constexpr bool check_process_arguments() {
+  static_assert(std::is_invocable_v<F, Args...>,
+                "errand: a function for another process is called with copies of these arguments, and cannot be. (It gets "
+                "no std::stop_token: a stop kills its process.)");
+  return std::is_invocable_v<F, Args...>;
+}
 
 template <class F, class... Args>
 auto start_in_process(process_pool_core* pool, std::source_location from, start_options const* options, F&& f,
                       Args&&... args) {
   using function = std::decay_t<F>;
-  static_assert(
-      std::is_invocable_v<function, std::decay_t<Args>...>,
-      "errand: a function for another process is called with copies of these arguments, and cannot be. (It gets "
-      "no std::stop_token: a stop kills its process.)");
-  using R = std::invoke_result_t<function, std::decay_t<Args>...>;
-  check_process_call<R, function, std::decay_t<Args>...>();
-  static_cast<void>(&process_hook<>::registered);
-  using made = process_record<R, function, std::decay_t<Args>...>;
-  made& r = *make_record<made>(from, std::forward<F>(f), std::forward<Args>(args)...);
-  r.pool = pool;
-  start_process_record(r, r, r, options);
-  return future_access::make<R>(&r);
+  if constexpr (!check_process_arguments<function, std::decay_t<Args>...>()) {
+    return future<void>{};
+  } else {
+    using R = std::remove_cv_t<kept_result<std::invoke_result_t<function, std::decay_t<Args>...>>>;
+    if constexpr (!check_process_call<R, function, std::decay_t<Args>...>()) {
+      return future<std::decay_t<R>>{};  // so that the sentence above is all that is said
+    } else {
+      static_cast<void>(&process_hook<>::registered);
+      using made = process_record<R>;
+      start_dispatcher();
+      struct unbegun {
+        made* r;
+        ~unbegun() {
+          if (r != nullptr) r->act_(r, record_verb::destroy);
+        }
+      } guard{make_record<made>(from, &run_process_call<R, function, std::decay_t<Args>...>)};
+      guard.r->pool = pool;
+      lay_out_call<function>(*guard.r, f, std::forward<Args>(args)...);
+      made& r = *std::exchange(guard.r, nullptr);
+      start_process_record(r, r, r, options);
+      return future_access::make<R>(&r);
+    }
+  }
 }
 
 }  // namespace errand::detail
