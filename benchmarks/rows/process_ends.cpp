@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <new>
 
 #include <csignal>
 #include <sys/mman.h>
