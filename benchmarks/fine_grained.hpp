@@ -49,15 +49,17 @@ class slices {
     added_.push_back(ns_each(t1 - t0, t2 - t1, length));
   }
 
-  [[nodiscard]] sample result(roll_call const& who) const {
+  [[nodiscard]] std::size_t dispatches() const { return jobs_[0] + jobs_[1]; }
+  [[nodiscard]] sample result(std::vector<fact> facts) const {
     std::size_t expected = 0;
     for (auto const n : jobs_) expected += n * (n - 1) / 2;
     require(serial_ == expected, "the loops did not count every step");
-    auto const dispatches = jobs_[0] + jobs_[1];
-    turnout const t = who.end(dispatches);
-    return {median(added_),
-            {{"threads", static_cast<double>(t.threads)},
-             {"% elsewhere", 100 * static_cast<double>(t.dispatched) / static_cast<double>(dispatches)}}};
+    return {median(added_), std::move(facts)};
+  }
+  [[nodiscard]] sample result(roll_call const& who) const {
+    turnout const t = who.end(dispatches());
+    return result({{"threads", static_cast<double>(t.threads)},
+                   {"% elsewhere", 100 * static_cast<double>(t.dispatched) / static_cast<double>(dispatches())}});
   }
 
  private:
@@ -67,20 +69,26 @@ class slices {
   std::vector<double> added_{};
 };
 
-// dispatch(n, seat) has counted_task(n, seat) run somewhere and returns its count.
+// dispatch(n) has the loop of n steps run somewhere and returns its count.
 template <class Dispatch>
-sample added_by_dispatch(settings const& s, Dispatch dispatch) {
-  static_cast<void>(dispatch(0, seat_of_this_thread()));
-  roll_call const who;
-  slices work{s};
+void dispatch_slices(slices& work, Dispatch dispatch) {
   while (work.next()) {
     std::size_t serial = 0, dispatched = 0;
     auto const t0 = now_ns();
     for (auto i = work.begin(); i < work.end(); ++i) serial += count_to(i);
     auto const t1 = now_ns();
-    for (auto i = work.begin(); i < work.end(); ++i) dispatched += dispatch(i, seat_of_this_thread());
+    for (auto i = work.begin(); i < work.end(); ++i) dispatched += dispatch(i);
     work.note(t0, t1, now_ns(), serial, dispatched);
   }
+}
+
+// dispatch(n, seat) has counted_task(n, seat) run on some thread and returns its count.
+template <class Dispatch>
+sample added_by_dispatch(settings const& s, Dispatch dispatch) {
+  static_cast<void>(dispatch(0, seat_of_this_thread()));
+  roll_call const who;
+  slices work{s};
+  dispatch_slices(work, [&](std::size_t n) { return dispatch(n, seat_of_this_thread()); });
   return work.result(who);
 }
 

@@ -15,12 +15,14 @@ trap 'rm -rf "$scratch"' EXIT
 
 few=1000 many=11000
 
-# instructions ROW SUBJECT TASKS: of one repetition with so many tasks, by all threads.
+# instructions ROW SUBJECT TASKS: of one repetition with so many tasks, by all threads. The zygote of errand's worker
+# processes, which the program forks, writes a file of its own.
 instructions() {
-    valgrind --tool=callgrind --callgrind-out-file="$scratch/out" --fair-sched=yes \
-        "$binary" --repeat "$1" "$2" --times "$3" > /dev/null 2> "$scratch/log" ||
-        { cat "$scratch/log" >&2; exit 2; }
-    awk '/^(totals|summary):/ { sum = $2 } END { print sum }' "$scratch/out"
+    valgrind --tool=callgrind --callgrind-out-file="$scratch/out.%p" --fair-sched=yes \
+        "$binary" --repeat "$1" "$2" --times "$3" > /dev/null 2> "$scratch/log" &
+    local -r program=$!
+    wait "$program" || { cat "$scratch/log" >&2; exit 2; }
+    awk '/^(totals|summary):/ { sum = $2 } END { print sum }' "$scratch/out.$program"
 }
 
 printf '%-20s%-36s%s\n' row who 'instructions per task'

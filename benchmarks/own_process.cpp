@@ -20,8 +20,9 @@ namespace {
   throw std::system_error{error, std::generic_category(), what};
 }
 
-// Starts this program with `arguments` and returns all that it writes to its standard output, and its exit status.
-std::string output_of(std::vector<std::string> arguments, int& status) {
+// Starts a program with `arguments`, the first its own name, and returns all that it writes to its standard output, and how
+// it ended.
+std::string output_of(char const* program, std::vector<std::string> arguments, int& status) {
   int ends[2];
   if (::pipe(ends) != 0) throw_system(errno, "pipe for a repetition in its own process");
   ::posix_spawn_file_actions_t actions;
@@ -33,12 +34,12 @@ std::string output_of(std::vector<std::string> arguments, int& status) {
   for (auto& a : arguments) argv.push_back(a.data());
   argv.push_back(nullptr);
   ::pid_t child = 0;
-  int const error = ::posix_spawn(&child, "/proc/self/exe", &actions, nullptr, argv.data(), environ);
+  int const error = ::posix_spawn(&child, program, &actions, nullptr, argv.data(), environ);
   ::posix_spawn_file_actions_destroy(&actions);
   ::close(ends[1]);
   if (error != 0) {
     ::close(ends[0]);
-    throw_system(error, "starting /proc/self/exe for a repetition in its own process");
+    throw_system(error, ("starting " + std::string{program} + " for a repetition in its own process").c_str());
   }
   std::string all;
   char buffer[4096];
@@ -53,25 +54,18 @@ std::string output_of(std::vector<std::string> arguments, int& status) {
   return all;
 }
 
-}  // namespace
-
-// The text between the two: the cost, then a line "value name" for each fact; or "wrong" and why.
-sample repeat_in_own_process(subject const& who, settings const& how) {
-  int status = 0;
-  std::vector<std::string> arguments{"errand-microbench",        "--repeat", who.row, who.name, "--workers",
-                                     std::to_string(how.workers)};
-  if (!how.scratch.empty()) {
-    arguments.insert(arguments.end(), {"--scratch", how.scratch, "--size", std::to_string(how.file_bytes)});
-  }
-  if (how.quick) arguments.emplace_back("--quick");
-  std::istringstream lines{output_of(std::move(arguments), status)};
+// The text between two programs: the cost, then a line "value name" for each fact; or "wrong" and why.
+sample sample_in(std::string const& text, int status) {
+  std::istringstream lines{text};
   std::string line;
   std::getline(lines, line);
   if (WIFSIGNALED(status)) throw wrong_result{"its process died of signal " + std::to_string(WTERMSIG(status))};
   if (line == "wrong" && std::getline(lines, line)) throw wrong_result{line};
   if (status != 0) throw wrong_result{"its process ended with status " + std::to_string(WEXITSTATUS(status))};
   sample s;
-  s.cost = std::strtod(line.c_str(), nullptr);
+  char* end = nullptr;
+  s.cost = std::strtod(line.c_str(), &end);
+  if (end == line.c_str() || *end != '\0') throw wrong_result{"its process printed no cost, but \"" + line + '"'};
   while (std::getline(lines, line)) {
     char* name = nullptr;
     double const value = std::strtod(line.c_str(), &name);
@@ -80,19 +74,41 @@ sample repeat_in_own_process(subject const& who, settings const& how) {
   return s;
 }
 
-int repeat_for_parent(std::string const& row, std::string const& name, settings const& how) {
-  for (auto const* s : subjects_of(row)) {
-    if (s->name != name) continue;
-    try {
-      sample const got = s->begin(how)();
-      std::printf("%.17g\n", got.cost);
-      for (auto const& f : got.facts) std::printf("%.17g %s\n", f.value, f.name.c_str());
-      return 0;
-    } catch (std::exception const& e) {
-      std::printf("wrong\n%s\n", e.what());
-      return 2;
-    }
+}  // namespace
+
+sample repeat_in_own_process(subject const& who, settings const& how) {
+  std::vector<std::string> arguments{"errand-microbench",        "--repeat", who.row, who.name, "--workers",
+                                     std::to_string(how.workers)};
+  if (!how.scratch.empty()) {
+    arguments.insert(arguments.end(), {"--scratch", how.scratch, "--size", std::to_string(how.file_bytes)});
   }
+  if (how.quick) arguments.emplace_back("--quick");
+  int status = 0;
+  auto const text = output_of("/proc/self/exe", std::move(arguments), status);
+  return sample_in(text, status);
+}
+
+sample repeat_by_command(std::string const& command) {
+  int status = 0;
+  auto const text = output_of("/bin/sh", {"sh", "-c", command}, status);
+  return sample_in(text, status);
+}
+
+int print_repetition(repetition const& once) {
+  try {
+    sample const got = once();
+    std::printf("%.17g\n", got.cost);
+    for (auto const& f : got.facts) std::printf("%.17g %s\n", f.value, f.name.c_str());
+    return 0;
+  } catch (std::exception const& e) {
+    std::printf("wrong\n%s\n", e.what());
+    return 2;
+  }
+}
+
+int repeat_for_parent(std::string const& row, std::string const& name, settings const& how) {
+  for (auto const* s : subjects_of(row))
+    if (s->name == name) return print_repetition([&] { return s->begin(how)(); });
   std::fprintf(stderr, "errand-microbench: row %s has no %s\n", row.c_str(), name.c_str());
   return 2;
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <string>
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -17,19 +18,49 @@ namespace microbench {
 
 namespace {
 
+constexpr std::int64_t patience = 2'000'000'000;
+
 struct close_file {
   void operator()(std::FILE* f) const { std::fclose(f); }
 };
 using file = std::unique_ptr<std::FILE, close_file>;
 
 // The third field of /proc/.../stat; the second, the name in parentheses, may hold anything. 'X' for a thread that is gone.
-char state_of(pid_t thread) {
-  auto const path = "/proc/self/task/" + std::to_string(thread) + "/stat";
+char state_in(std::string const& path) {
   file const stat{std::fopen(path.c_str(), "re")};
   char line[512];
   if (!stat || std::fgets(line, sizeof line, stat.get()) == nullptr) return 'X';
   char const* const name_end = std::strrchr(line, ')');
   return name_end != nullptr && name_end[1] == ' ' ? name_end[2] : 'X';
+}
+
+char state_of(pid_t thread) { return state_in("/proc/self/task/" + std::to_string(thread) + "/stat"); }
+// Of the first thread of any process.
+char state_of_process(pid_t process) { return state_in("/proc/" + std::to_string(process) + "/stat"); }
+
+// Looks until each of them is asleep or gone; the caller stays awake all the time.
+template <class State>
+void wait_until_all_sleep(std::vector<pid_t> const& ids, State state, char const* otherwise) {
+  auto const last = now_ns() + patience;
+  for (;;) {
+    bool all = true;
+    for (auto const id : ids) {
+      char const seen = state(id);
+      all = all && (seen == 'S' || seen == 'X');
+    }
+    if (all) return;
+    require(now_ns() < last, otherwise);
+  }
+}
+// The same for one, which may need the processor that we are on.
+template <class State>
+void let_fall_asleep(pid_t id, State state, char const* otherwise) {
+  auto const last = now_ns() + patience;
+  while (state(id) != 'S') {
+    require(now_ns() < last, otherwise);
+    timespec const moment{0, 20'000};
+    ::nanosleep(&moment, nullptr);
+  }
 }
 
 long times_slept(int who) {
@@ -39,6 +70,12 @@ long times_slept(int who) {
 }
 
 }  // namespace
+
+std::int64_t cpu_ns_of(pid_t process) {
+  clockid_t clock;
+  require(::clock_getcpuclockid(process, &clock) == 0, "a process that should be there has no clock");
+  return clock_ns(clock);
+}
 
 double resident_bytes() {
   file const statm{std::fopen("/proc/self/statm", "re")};
@@ -70,26 +107,17 @@ std::vector<pid_t> other_threads() {
 }
 
 void wait_until_others_sleep() {
-  auto const last = now_ns() + 2'000'000'000;
-  auto const others = other_threads();
-  for (;;) {
-    bool all = true;
-    for (auto const id : others) {
-      char const state = state_of(id);
-      all = all && (state == 'S' || state == 'X');
-    }
-    if (all) return;
-    require(now_ns() < last, "a thread that should be idle is still not asleep after 2 s");
-  }
+  wait_until_all_sleep(other_threads(), &state_of, "a thread that should be idle is still not asleep after 2 s");
+}
+void wait_until_processes_sleep(std::vector<pid_t> const& processes) {
+  wait_until_all_sleep(processes, &state_of_process, "a process that should be idle is still not asleep after 2 s");
 }
 
 void wait_until_asleep(pid_t thread) {
-  auto const last = now_ns() + 2'000'000'000;
-  while (state_of(thread) != 'S') {
-    require(now_ns() < last, "a thread that should wait for its task is still not asleep after 2 s");
-    timespec const moment{0, 20'000};  // it may need the processor that we are on
-    ::nanosleep(&moment, nullptr);
-  }
+  let_fall_asleep(thread, &state_of, "a thread that should wait for its task is still not asleep after 2 s");
+}
+void wait_until_process_is_asleep(pid_t process) {
+  let_fall_asleep(process, &state_of_process, "a process that should wait for its job is still not asleep after 2 s");
 }
 
 pid_t this_thread_id() { return ::gettid(); }

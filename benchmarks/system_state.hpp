@@ -21,6 +21,9 @@ namespace microbench {
 // CPU time of all our threads together.
 [[nodiscard]] inline std::int64_t cpu_ns() { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
+// The same of another process. Throws wrong_result if it has gone.
+[[nodiscard]] std::int64_t cpu_ns_of(pid_t process);
+
 // A span divided among so many, in nanoseconds.
 [[nodiscard]] inline double ns_each(std::int64_t from, std::int64_t to, std::uint64_t count) {
   return static_cast<double>(to - from) / static_cast<double>(count);
@@ -42,6 +45,9 @@ void wait_until_others_sleep();
 // Returns when that one thread is asleep, and lets it run meanwhile.
 void wait_until_asleep(pid_t thread);
 [[nodiscard]] pid_t this_thread_id();
+// The same two of the first threads of other processes.
+void wait_until_processes_sleep(std::vector<pid_t> const& processes);
+void wait_until_process_is_asleep(pid_t process);
 
 // Restricts the calling thread to the first processor that it may use; for contests of threads on one processor.
 void stay_on_one_processor();

@@ -30,6 +30,12 @@ add const both_all{both_asleep, role::ours, "errand", &cold_asker<whole_pool, tr
 add const both_one{both_asleep, role::ours, "errand, 1 worker", &cold_asker<one_worker, true>, place::own_process};
 add const hot{"wake-hot", role::ours, "errand", &hot_asker<whole_pool, 50'000>};
 
+// What a process costs beside a thread.
+constexpr auto a_thread = "errand, a thread";
+add const beside_hot{"process-hot", role::ours, a_thread, &hot_asker<whole_pool, 50'000>, place::own_process};
+add const beside_idle{"process-idle", role::ours, a_thread, &cold_asker<whole_pool, false>, place::own_process};
+add const beside_both{"process-both-asleep", role::ours, a_thread, &cold_asker<whole_pool, true>, place::own_process};
+
 }  // namespace
 
 }  // namespace microbench
