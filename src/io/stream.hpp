@@ -37,7 +37,7 @@ class direct_descriptor {
   std::size_t alignment_ = io_alignment;
 };
 
-constexpr unsigned stream_depth = 4;  // pieces that are written at a time
+constexpr unsigned stream_depth = 6;  // pieces that are written at a time: four keep the disk busy, and two are on their way to it
 constexpr unsigned read_depth = 8;    // or read: those who work on what was read may keep the reader from a processor for a while
 constexpr std::uint64_t direct_from_here = std::uint64_t{8} << 20;  // bytes: for less, the page cache is the better place
 

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/files.hpp"
 #include "support/in_child.hpp"
 #include "support/scratch.hpp"
 
@@ -232,6 +233,23 @@ TEST_F(file_writer_test, the_error_of_a_writer_that_still_stands_is_reported_onc
   EXPECT_EQ(errand::finish(), 1);
   EXPECT_EQ(reports, 1);
   errand::set_unobserved_error_handler(before);
+}
+
+// While nothing is written at all.
+TEST_F(file_writer_test, a_burst_of_less_than_the_bound_does_not_wait) {
+  constexpr std::size_t mib = std::size_t{1} << 20;
+  std::string const piece(mib, 'p');
+  errand::file_writer w{at("a")};
+  {
+    errand_test::file_threads_held const held;
+    for (int i = 0; i < 30; ++i) w.write(piece);
+    for (int i = 0; i < 30; ++i) w.write(std::string{piece});
+    EXPECT_EQ(w.waits(), 0U);
+    EXPECT_FALSE(w.try_write(std::string(8 * mib, 'q')));
+    EXPECT_TRUE(w.try_write("r"));
+  }
+  w.close();
+  EXPECT_EQ(fs::file_size(at("a")), 60 * mib + 1);
 }
 
 // What is left of a part in the stream goes with the next one: who waits for room must not wait for it.
