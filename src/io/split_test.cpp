@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include <support/scratch.hpp>
 #include <support/seed.hpp>
 
 #include "io/line_chunks.hpp"
@@ -125,12 +126,7 @@ TEST(split, the_first_and_the_last_newline) {
 
 class chunks : public testing::Test {
  protected:
-  chunks() {
-    std::string name = (std::filesystem::temp_directory_path() / "errand-chunks-XXXXXX").string();
-    directory = ::mkdtemp(name.data());
-    file = directory / "text";
-  }
-  ~chunks() override { std::filesystem::remove_all(directory); }
+  chunks() { file = directory / "text"; }
   void write(std::string_view text) const { std::ofstream{file, std::ios::binary} << text; }
 
   // All that comes, line by line; each chunk must end with a line, the last excepted.
@@ -150,7 +146,7 @@ class chunks : public testing::Test {
     return lines_of(all);
   }
 
-  std::filesystem::path directory;
+  errand_test::scratch directory;
   std::filesystem::path file;
 };
 

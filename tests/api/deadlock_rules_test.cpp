@@ -316,8 +316,10 @@ TEST_P(rule_23, rule_23_when_any_waits_on_if_one_of_its_inputs_can_still_win) {
 // The first has won, and whoever stops the others for it has not come to them all: they still wait.
 TEST_P(rule_23, rule_23_when_any_that_is_just_being_decided_is_no_cycle) {
   errand::pool one{1};
+  errand::pool other{1};
   handed_over<shared> first;
   std::atomic<int> waiting{0};
+  std::atomic<bool> parked{false};
   std::atomic<bool> go{false};
   std::atomic<bool> stopping{false};
   std::atomic<bool> go_on{false};
@@ -335,14 +337,17 @@ TEST_P(rule_23, rule_23_when_any_that_is_just_being_decided_is_no_cycle) {
                ++waiting;
                return whole.get();
              };
-             auto b = errand::async(where, lose);
-             auto c = errand::async(where, lose);
+             auto b = errand::async(other, lose);
+             auto c = errand::async(other, lose);
              while (waiting != 2) errand::this_task::yield();
+             // Begins when the second of them has parked: that pool has one worker.
+             errand::async(other, [&] { parked = true; }).detach();
+             while (!parked) errand::this_task::yield();
              auto any = errand::when_any(std::move(b), std::move(c), std::move(winner));
              go.store(true);
              go.notify_all();
              while (!stopping) errand::this_task::yield();
-             // Begins when this task parks: the pool has one worker.
+             // Begins when this task parks: so has its pool.
              auto afterwards = errand::async(one, [&] {
                go_on.store(true);
                go_on.notify_all();

@@ -153,11 +153,11 @@ TEST(programs, rule_19_a_return_from_main_waits_for_what_writers_were_given) {
 
 // It is never destroyed.
 TEST(programs, rule_19_exit_beside_a_writer_writes_what_it_has_collected) {
-  std::string const file = std::filesystem::temp_directory_path() / ("errand-exit-" + std::to_string(::getpid()));
+  errand_test::scratch const made;
+  std::string const file = made / "file";
   EXPECT_EQ(run("exits_beside_a_writer", file).status, 8);
   std::error_code error;
   EXPECT_EQ(std::filesystem::file_size(file, error), 9U);
-  std::filesystem::remove(file, error);
 }
 
 TEST(programs, signals_to_the_program_are_handled_by_its_own_threads) {
