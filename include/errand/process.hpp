@@ -30,16 +30,20 @@ struct process_pool_core;
 /// The worker process that ran a task has died: it crashed, called exit, or was killed. Only this task is lost.
 class process_died : public std::runtime_error {
  public:
-  process_died(std::string const& what, int signal, int status)
-      : std::runtime_error{what}, signal_{signal}, status_{status} {}
+  process_died(std::string const& what, int signal, int status, std::string const& stderr_tail = {})
+      : std::runtime_error{what}, signal_{signal}, status_{status}, stderr_tail_{stderr_tail} {}
   /// The signal that killed it, or 0 if it exited.
   [[nodiscard]] int signal() const noexcept { return signal_; }
   /// The status with which it exited; 0 if a signal killed it.
   [[nodiscard]] int status() const noexcept { return status_; }
+  /// The last that the worker wrote to its stderr, at most 8 KiB, as it was written; what() quotes the end of it. A
+  /// worker that has run other tasks before may have written some of it for them.
+  [[nodiscard]] std::string const& stderr_tail() const noexcept { return stderr_tail_; }
 
  private:
   int signal_;
   int status_;
+  std::string stderr_tail_;
 };
 
 /// An exception that a task threw in another process, if its type is none of the standard ones that are rebuilt there:

@@ -4,6 +4,7 @@
 // the zygote's socket, the shared file and the bell.
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <utility>
@@ -34,5 +35,12 @@ class descriptor {
  private:
   int fd_ = -1;
 };
+
+/// The same file under a number of its own: in a program that has closed one of its first three, the next descriptor that is
+/// made takes its place, and what the program prints would be written into it. None, and errno, if the kernel refuses.
+inline descriptor beyond_stderr(descriptor made) noexcept {
+  if (made.get() > STDERR_FILENO || !made) return made;
+  return descriptor(::fcntl(made.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+}
 
 }  // namespace errand::detail

@@ -6,14 +6,17 @@
 #include <chrono>
 #include <exception>
 
+#include "process/zygote.hpp"
+
 namespace errand::detail {
 
 struct process_job;
 
-// Of the worker that ran the job. `note` is what else is to be said, or null.
-std::exception_ptr death_of(process_job const& job, int signal, int status, char const* note);
+// Of the worker that ran the job. `note` is what else is to be said, or null. All that make a process_died quote the last
+// lines that the worker wrote to its stderr.
+std::exception_ptr death_of(process_job const& job, zygote::news const& death, char const* note);
 // Of several workers in a row, before they could begin a job.
-std::exception_ptr death_of_newborns(int signal, int status);
+std::exception_ptr death_of_newborns(zygote::news const& last);
 // Of the process that forks the workers.
 std::exception_ptr death_of_zygote();
 

@@ -194,7 +194,8 @@ void dispatcher::look_for_deaths() noexcept {
     {
       std::lock_guard const hold(lock_);
       if (!alive && ending_) return;
-      if (alive)
+      if (!alive && leaving_.load(std::memory_order_acquire)) broken_ = true;  // (LV1) nobody is there to be told
+      else if (alive)
         bury(n, over, left);
       else
         lose_zygote(over);
@@ -575,8 +576,7 @@ void dispatcher::bury(zygote::news const& n, ended& over, owner_ptr<lent_memory>
   if (process_job* const job = w.sent.front(); job != nullptr && w.end.was_begun(*job)) {
     w.sent.erase(*job);
     if (!job->stop_wanted || w.killed_for == cause::overwrote) {
-      job->error = death_of(*job, n.signal, n.status,
-                            w.killed_for == cause::overwrote ? "it had overwritten the memory shared with it" : nullptr);
+      job->error = death_of(*job, n, w.killed_for == cause::overwrote ? "it had overwritten the memory shared with it" : nullptr);
       end_job(*job, process_job_end::died, over);
     } else if (job->overran) {
       job->error = overrun_of(*job, p.limits.time);
@@ -606,7 +606,7 @@ void dispatcher::bury(zygote::news const& n, ended& over, owner_ptr<lent_memory>
     count_death(w);
     if (p.stillborn >= hopeless) {
       p.stillborn = 0;
-      fail_queued(p, death_of_newborns(n.signal, n.status), over);
+      fail_queued(p, death_of_newborns(n), over);
     }
   }
   feed(p, over);

@@ -76,6 +76,9 @@ class dispatcher {
   // Of `processes` for null.
   process_statistics statistics(process_pool_core* pool) noexcept;
 
+  // The program ends, and lets the zygote go: its end is no news. Takes no lock, as nobody knows who holds it by then.
+  void leave() noexcept { leaving_.store(true, std::memory_order_release); }  // (LV1)
+
  private:
   using place = process_job::place;
   using worker = process_worker;
@@ -145,6 +148,7 @@ class dispatcher {
   std::atomic<bool> helped_{false};           // one of them is in help(). Set under the lock; read as a hint, without
   std::int64_t sleeping_until_ = INT64_MIN;   // while look_for_replies() sleeps: up to when, if nobody rings
   bool broken_ = false;  // the zygote is gone
+  std::atomic<bool> leaving_{false};  // (LV1) release before the zygote is told, acquire when it has gone
   bool ending_ = false;
   std::condition_variable pool_changed_;  // a pool that ends has lost a job or a worker; or all ends
 

@@ -43,7 +43,7 @@ int resize(int fd, off_t length) noexcept {
 
 memory_file memory_file::create() {
   memory_file file;
-  file.fd_ = descriptor(::memfd_create("errand", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  file.fd_ = beyond_stderr(descriptor(::memfd_create("errand", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
   if (!file.fd_) fail("errand: cannot make memory to share with worker processes (memfd_create)");
   const auto length = static_cast<off_t>(slot_bytes * (1 + ring_slots + arena_slots));
   if (resize(file.fd(), length) != 0)

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <errand/detail/process_job.hpp>
 #include <errand/process.hpp>
 #include <memory>
@@ -71,6 +72,21 @@ constinit std::exception_ptr const* early_failure = nullptr;
   parents->origin.forget();
   parents->memory->file.forget();
 }};
+
+// The end of the program waits, for so long, until the zygote has passed on what jobs have written to stderr.
+constexpr std::chrono::milliseconds farewell{2000};
+
+// Built before all that the program has of static storage, so gone after it: what runs at the program's end may use processes.
+struct last_act {
+  constexpr last_act() noexcept = default;
+  ~last_act() {
+    process_world* const w = world.load(std::memory_order_acquire);  // (P2)
+    if (w == nullptr) return;
+    if (begun.load(std::memory_order_acquire) == w) w->jobs->leave();  // (P3)
+    w->origin.let_go(farewell);
+  }
+};
+[[gnu::init_priority(101)]] last_act const at_last;
 
 // Tempting: a lock, so that two threads may come here at once. Fails because the zygote would inherit it locked; and if
 // there are two threads, it is too late anyway.

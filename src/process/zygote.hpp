@@ -7,7 +7,9 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
+#include <string>
 
 #include "base/descriptor.hpp"
 #include "process/worker.hpp"
@@ -26,15 +28,19 @@ class zygote {
 
   // A worker has died, and been reaped; or could not be forked; or was stopped, as by SIGSTOP.
   struct news {
-    std::uint64_t serial;
+    std::uint64_t serial = 0;
     int error = 0;   // errno of the fork that failed, or 0
     int signal = 0;  // that killed it, or 0
     int status = 0;  // with which it exited
     bool stopped = false;
+    std::string last_words = {};  // the end of what it wrote to its stderr
   };
   // Sleeps until there is some. False if the zygote is gone, or after hang_up().
   bool wait_for(news& found) noexcept;
   void hang_up() noexcept;
+  // The program ends: no more orders. Waits, at most so long, until the zygote has passed on what its workers have written
+  // to stderr, and is gone. Another thread may sleep in wait_for(): it gets the news that there are, and then false.
+  void let_go(std::chrono::milliseconds most) noexcept;
 
   // The zygote kills and reaps its workers, then ends. Waits for that.
   void end() noexcept;

@@ -9,10 +9,12 @@
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/sanitizers.hpp"
@@ -25,21 +27,33 @@ struct ending {
   std::string said;
 };
 
-// Runs a program to its end; one that takes two minutes hangs, and is killed.
-ending run(std::string const& name, std::string argument = {}) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return {};
+// Starts a program with that as its stderr; -1 if it cannot be.
+pid_t start(std::string const& name, std::string argument, int as_stderr) {
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, as_stderr, STDERR_FILENO);
   std::string path = ERRAND_TEST_CASES + name;
   char* arguments[] = {path.data(), argument.empty() ? nullptr : argument.data(), nullptr};
   pid_t child = -1;
   int const error = ::posix_spawn(&child, path.c_str(), &actions, nullptr, arguments, environ);
   ::posix_spawn_file_actions_destroy(&actions);
+  return error == 0 ? child : -1;
+}
+
+int status_of(pid_t child) {
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// Runs a program to its end; one that takes two minutes hangs, and is killed.
+ending run(std::string const& name, std::string argument = {}) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return {};
+  pid_t const child = start(name, std::move(argument), ends[1]);
   ::close(ends[1]);
   ending e;
-  if (error == 0) {
+  if (child >= 0) {
     char some[512];
     for (;;) {
       pollfd readable{ends[0], POLLIN, 0};
@@ -48,9 +62,7 @@ ending run(std::string const& name, std::string argument = {}) {
       if (got <= 0) break;
       e.said.append(some, static_cast<std::size_t>(got));
     }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    e.status = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+    e.status = status_of(child);
   }
   ::close(ends[0]);
   return e;
@@ -172,6 +184,22 @@ TEST(programs, rule_26_where_address_space_is_limited_slabs_of_stacks_shrink_bef
     auto const e = run("limited_address_space", mebibytes);
     EXPECT_EQ(e.status, 0) << mebibytes;
     EXPECT_EQ(e.said, "a wait failed by std::bad_alloc, and only that one") << mebibytes;
+  }
+}
+
+TEST(programs, what_worker_processes_wrote_to_stderr_is_out_when_the_program_has_ended) {
+  std::string all;
+  for (int i = 0; i < 5000; ++i) all += "0123456789\n";
+  errand_test::scratch const folder;
+  auto const file = folder.path() / "stderr";
+  for (auto const* const how : {"return", "exit_in_task"}) {
+    // A file: what is in it when the program has ended was there by then.
+    int const fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    EXPECT_EQ(status_of(start("workers_write_to_stderr", how, fd)), 6);
+    std::string said(all.size() + 100, '\0');
+    said.resize(static_cast<std::size_t>(std::max<ssize_t>(0, ::pread(fd, said.data(), said.size(), 0))));
+    EXPECT_TRUE(said == all + "late.") << how << ": " << said.size() << " bytes";
+    ::close(fd);
   }
 }
 
