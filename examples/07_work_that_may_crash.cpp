@@ -39,7 +39,8 @@ long parse(std::string const& path) {
   std::ifstream list{path};
   long grams = 0;
   for (std::string word, number; list >> word >> number;) {
-    if (number.find_first_not_of("-0123456789") != std::string::npos) throw std::invalid_argument{number + " is no number"};
+    if (number.find_first_not_of("-0123456789") != std::string::npos)
+      throw std::invalid_argument{number + " is no number"};
     long const n = std::stol(number);
     if (word == "box") {
       grams += box_in_box(n);
@@ -84,12 +85,16 @@ outcome outcome_of(errand::future<long>& result) {
 int main() {
   auto const folder = fs::temp_directory_path() / ("errand-example-07-" + std::to_string(::getpid()));
   fs::create_directories(folder);
-  std::map<std::string, std::string> const lists = {
-      {"breakfast.txt", "apple 1\npear 2\n"}, {"debts.txt", "apple 2\npear -3\n"},
-      {"diary.txt", "note 999999999999\n"},   {"dinner.txt", "melon 1\nbox 3\nshare 4\n"},
-      {"empty.txt", ""},                      {"exotic.txt", "apple 1\nkumquat 5\n"},
-      {"hermit.txt", "melon 2\nshare 0\n"},   {"matryoshka.txt", "apple 7\nbox -1\n"},
-      {"picnic.txt", "note 200\nmelon 3\n"},  {"verbal.txt", "apple three\n"}};
+  std::map<std::string, std::string> const lists = {{"breakfast.txt", "apple 1\npear 2\n"},
+                                                    {"debts.txt", "apple 2\npear -3\n"},
+                                                    {"diary.txt", "note 999999999999\n"},
+                                                    {"dinner.txt", "melon 1\nbox 3\nshare 4\n"},
+                                                    {"empty.txt", ""},
+                                                    {"exotic.txt", "apple 1\nkumquat 5\n"},
+                                                    {"hermit.txt", "melon 2\nshare 0\n"},
+                                                    {"matryoshka.txt", "apple 7\nbox -1\n"},
+                                                    {"picnic.txt", "note 200\nmelon 3\n"},
+                                                    {"verbal.txt", "apple three\n"}};
   for (auto const& [name, text] : lists) std::ofstream{folder / name} << text;
 
   errand::process_pool careful{2, {.memory = 16 << 20, .time = 500ms}};

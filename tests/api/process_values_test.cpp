@@ -134,6 +134,12 @@ TEST(process_values, strings_vectors_pairs_and_tuples_cross) {
   expect_unchanged(std::pair{"text"s, std::vector{1, 2}});
   expect_unchanged(std::tuple{1, "text"s, std::pair{2, "more"s}});
   expect_unchanged(std::tuple<>{});
+  expect_unchanged(std::vector{"one"s, ""s, std::string(100'000, 's')});
+  expect_unchanged(std::vector<std::vector<std::pair<std::string, double>>>{{{"a", 1}}, {}});
+  expect_unchanged(std::vector<bool>{true, false, true});
+  std::map<std::string, int> const ages{{"Ann", 30}, {"Bob", 31}};  // its elements have a key that is const
+  EXPECT_EQ(map(processes, ages, [](auto const& entry) { return entry.first + std::to_string(entry.second); }),
+            (std::vector{"Ann30"s, "Bob31"s}));
 }
 
 TEST(process_values, the_rest_of_the_standard_containers_cross) {
