@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <deque>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -106,6 +107,7 @@ TEST(wire, plain_values_strings_and_vectors_come_back_and_damage_is_noticed) {
   expect_guarded(random, std::vector<bool>{true, false, true});
   expect_guarded(random, std::vector<shared_vector<int>>{{1, 2}, {}});
   expect_guarded(random, std::pair<std::string const, int>{"key", 1});
+  expect_guarded(random, std::filesystem::path{"/usr/../tmp/a file"});
 }
 
 TEST(wire, what_cereal_knows_comes_back_and_damage_is_noticed) {

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <bit>
+#include <concepts>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -225,6 +226,21 @@ struct wire<std::string> : block_wire<std::string> {};
 template <class T, class Allocator>
   requires(goes_as_bytes<T> && !std::is_same_v<T, bool>)
 struct wire<std::vector<T, Allocator>> : block_wire<std::vector<T, Allocator>> {};
+
+/// std::filesystem::path, by what it alone has: its header is a heavy one.
+template <class T>
+concept filesystem_path = requires(T const& path) {
+  { path.native() } -> std::same_as<typename T::string_type const&>;
+  requires std::is_same_v<typename T::string_type, std::string>;
+  path.lexically_normal();
+};
+template <class T>
+  requires filesystem_path<T>
+struct wire<T> {
+  static constexpr bool ours = true;
+  static void put(byte_writer& to, T const& value) { to.put(value.native()); }
+  static T get(byte_reader& from) { return T(from.get<std::string>()); }
+};
 
 /// Of strings and the like: element by element. Of what the serialiser writes, it writes the whole vector.
 template <class T, class Allocator>
