@@ -13,7 +13,6 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <unistd.h>
 
@@ -40,7 +39,8 @@ long parse(std::string const& path) {
   std::ifstream list{path};
   long grams = 0;
   for (std::string word, number; list >> word >> number;) {
-    if (number.find_first_not_of("-0123456789") != std::string::npos) throw std::invalid_argument{number + " is no number"};
+    if (number.find_first_not_of("-0123456789") != std::string::npos)
+      throw std::invalid_argument{number + " is no number"};
     long const n = std::stol(number);
     if (word == "box") {
       grams += box_in_box(n);
@@ -61,42 +61,62 @@ long parse(std::string const& path) {
 
 // ---- the program
 
-std::string in_words(errand::future<long>& result) {
+struct outcome {
+  char const* kind;
+  std::string text;
+  long grams = 0;
+};
+
+outcome outcome_of(errand::future<long>& result) {
   try {
-    return std::to_string(result.get()) + " g";
+    long const grams = result.get();
+    return {"parsed", std::to_string(grams) + " g", grams};
   } catch (errand::process_died const& e) {
-    return std::string{"crashed: "} + (e.signal() != 0 ? ::strsignal(e.signal()) : "left by exit");
+    return {"crashed", e.signal() != 0 ? ::strsignal(e.signal()) : "it called exit"};
   } catch (errand::timed_out const&) {
-    return "ran for too long, and was killed";
+    return {"killed", "no end after half a second"};
   } catch (std::bad_alloc const&) {
-    return "out of memory";
-  } catch (std::exception const& e) {
-    return std::string{"refused: "} + e.what();
+    return {"out of memory", "16 MiB are not enough"};
+  } catch (std::exception const& e) {  // what the parser itself throws arrives as it was thrown
+    return {"refused", e.what()};
   }
 }
 
 int main() {
   auto const folder = fs::temp_directory_path() / ("errand-example-07-" + std::to_string(::getpid()));
   fs::create_directories(folder);
-  std::vector<std::pair<char const*, char const*>> const lists = {
-      {"breakfast.txt", "apple 1\npear 2\n"}, {"debts.txt", "apple 2\npear -3\n"},
-      {"diary.txt", "note 999999999999\n"},   {"dinner.txt", "melon 1\nbox 3\nshare 4\n"},
-      {"empty.txt", ""},                      {"exotic.txt", "apple 1\nkumquat 5\n"},
-      {"hermit.txt", "melon 2\nshare 0\n"},   {"matryoshka.txt", "apple 7\nbox -1\n"},
-      {"picnic.txt", "note 200\nmelon 3\n"},  {"verbal.txt", "apple three\n"}};
+  std::map<std::string, std::string> const lists = {{"breakfast.txt", "apple 1\npear 2\n"},
+                                                    {"debts.txt", "apple 2\npear -3\n"},
+                                                    {"diary.txt", "note 999999999999\n"},
+                                                    {"dinner.txt", "melon 1\nbox 3\nshare 4\n"},
+                                                    {"empty.txt", ""},
+                                                    {"exotic.txt", "apple 1\nkumquat 5\n"},
+                                                    {"hermit.txt", "melon 2\nshare 0\n"},
+                                                    {"matryoshka.txt", "apple 7\nbox -1\n"},
+                                                    {"picnic.txt", "note 200\nmelon 3\n"},
+                                                    {"verbal.txt", "apple three\n"}};
   for (auto const& [name, text] : lists) std::ofstream{folder / name} << text;
 
   errand::process_pool careful{2, {.memory = 16 << 20, .time = 500ms}};
-  std::vector<errand::future<long>> results;
-  for (auto const& [name, text] : lists) results.push_back(errand::async(careful, parse, (folder / name).string()));
+  std::map<std::string, errand::future<long>> results;  // by name, as the folder has no order
+  for (auto const& file : fs::directory_iterator{folder})
+    results.emplace(file.path().filename(), errand::async(careful, parse, file.path().string()));
 
-  int good = 0;
-  for (std::size_t i = 0; i != lists.size(); ++i) {
-    auto const outcome = in_words(results[i]);
-    good += outcome.ends_with(" g") ? 1 : 0;
-    std::printf("%-16s%s\n", lists[i].first, outcome.c_str());
+  std::map<std::string, int> kinds;
+  long grams = 0;
+  for (auto& [name, result] : results) {
+    auto const end = outcome_of(result);
+    std::printf("%-15s %-14s %s\n", name.c_str(), end.kind, end.text.c_str());
+    ++kinds[end.kind];
+    grams += end.grams;
   }
-  std::printf("\n%d of %zu files were parsed\n%s\n", good, lists.size(), to_string(careful.statistics()).c_str());
+  std::printf("\n%zu files", results.size());
+  char const* between = ": ";
+  for (auto const& [kind, count] : kinds) std::printf("%s%d %s", std::exchange(between, ", "), count, kind.c_str());
+  std::printf("; %ld g in all\n", grams);
+
   fs::remove_all(folder);
-  return good == 4 ? 0 : 1;
+  std::map<std::string, int> const right = {
+      {"crashed", 3}, {"killed", 1}, {"out of memory", 1}, {"parsed", 4}, {"refused", 1}};
+  return kinds == right && grams == 520 + 1515 + 0 + 4502 ? 0 : 1;
 }

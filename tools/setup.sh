@@ -7,6 +7,8 @@ packages_test=(libgtest-dev python3)
 # Not needed by errand: the second compiler of ./test, and what the benchmarks compare errand with.
 packages_clang=(clang-16)
 packages_rivals=(libboost-dev libboost-context-dev libboost-fiber-dev libtbb-dev python3)
+# For errand-microbench alone, so ./run alone asks for them: some 30 MB to fetch and 115 installed, with a Fortran compiler.
+packages_openmpi=(libopenmpi-dev openmpi-bin)
 
 log_dir=build/log
 mkdir -p "$log_dir"

@@ -78,11 +78,11 @@ struct process_limits {
 
 /// What a pool of workers has done so far. Each number was true a moment ago; exact while it is idle.
 struct process_statistics {
-  unsigned workers = 0;                // processes that there are
-  unsigned busy = 0;                   // of those, how many have a job
-  std::uint64_t jobs = 0;              // given to it: calls, and elements of maps that have been sent out
-  std::uint64_t ended = 0;             // of those, how many have ended, however
-  std::uint64_t lost = 0;              // of those, how many died with their worker: process_died. Of a map, the message's all
+  unsigned workers = 0;     // processes that there are
+  unsigned busy = 0;        // of those, how many have a job
+  std::uint64_t jobs = 0;   // given to it: calls, and elements of maps that have been sent out
+  std::uint64_t ended = 0;  // of those, how many have ended, however
+  std::uint64_t lost = 0;   // of those, how many died with their worker: process_died. Of a map, the message's all
   std::uint64_t workers_started = 0;   // processes, all in all
   std::uint64_t workers_died = 0;      // of those, how many died by themselves, or were killed by somebody else
   std::uint64_t workers_killed = 0;    // by a stop, a deadline or a limit of time
@@ -130,8 +130,17 @@ class process_pool {
 /// `processes` or a pool of workers, when it is chosen at run time. Refers to a pool, owns nothing.
 class process_place {
  public:
-  constexpr process_place(processes_t) noexcept {}                    // NOLINT(google-explicit-constructor)
-  constexpr process_place(process_pool& p) noexcept : pool_{&p} {}    // NOLINT(google-explicit-constructor)
+  constexpr process_place(processes_t) noexcept {}                  // NOLINT(google-explicit-constructor)
+  constexpr process_place(process_pool& p) noexcept : pool_{&p} {}  // NOLINT(google-explicit-constructor)
+  // What is no place at all comes here from async({.on = …}, …), to be refused by a sentence.
+  template <class Where>
+    requires(!std::convertible_to<Where, place> && !std::same_as<std::remove_cvref_t<Where>, process_place>)
+  constexpr process_place(Where&&) noexcept {  // NOLINT(google-explicit-constructor)
+    static_assert(
+        std::same_as<Where, processes_t>,
+        "errand: `on` is a place: processes or a process_pool, or else threads, inplace, blocking or a pool; a "
+        "pool is named as a variable that is not const");
+  }
 
  private:
   friend struct detail::process_access;
@@ -171,9 +180,9 @@ template <>
 inline constexpr bool is_place<process_place> = true;
 
 template <class Where>
-concept worker_place = std::same_as<std::remove_cvref_t<Where>, processes_t> ||
-                       std::same_as<std::remove_cvref_t<Where>, process_pool> ||
-                       std::same_as<std::remove_cvref_t<Where>, process_place>;
+concept worker_place =
+    std::same_as<std::remove_cvref_t<Where>, processes_t> || std::same_as<std::remove_cvref_t<Where>, process_pool> ||
+    std::same_as<std::remove_cvref_t<Where>, process_place>;
 
 /// The pool that a place means; null for `processes`.
 struct process_access {
@@ -187,7 +196,8 @@ auto start_in_process(process_how const& how, F&& f, Args&&... args) {
   auto const by_timeout = deadline_of(how.timeout);
   auto const by_deadline = deadline_of(how.deadline);
   start_options const carried{by_timeout < by_deadline ? by_timeout : by_deadline, how.name, how.stop, true};
-  return start_in_process(process_access::core(how.on), how.from, &carried, std::forward<F>(f), std::forward<Args>(args)...);
+  return start_in_process(process_access::core(how.on), how.from, &carried, std::forward<F>(f),
+                          std::forward<Args>(args)...);
 }
 }  // namespace detail
 
@@ -267,7 +277,8 @@ decltype(auto) with_standing_elements(Range&& range, DoIt&& do_it) {
   if constexpr (std::random_access_iterator<iterator> && std::is_lvalue_reference_v<std::iter_reference_t<iterator>>) {
     return do_it(std::begin(range), static_cast<std::size_t>(std::end(range) - std::begin(range)));
   } else {
-    std::deque<std::iter_value_t<iterator>> const copies(std::begin(range), std::end(range));  // of bool too it has real elements
+    // A deque of bool, too, has real elements.
+    std::deque<std::iter_value_t<iterator>> const copies(std::begin(range), std::end(range));
     return do_it(copies.begin(), copies.size());
   }
 }
@@ -289,7 +300,7 @@ auto map(Where&& where, Range&& range, F&& f, std::source_location from = std::s
     return std::vector<std::decay_t<R>>{};  // so that the sentence above is all that is said
   } else {
     static_cast<void>(&detail::process_hook<>::registered);
-      return detail::with_standing_elements(range, [&](auto first, std::size_t count) {
+    return detail::with_standing_elements(range, [&](auto first, std::size_t count) {
       function const kept(std::forward<F>(f));
       detail::typed_process_map<R, function, decltype(first)> all{kept, first, count};
       detail::start_process_map(all, detail::process_access::core(where), from).get();

@@ -156,8 +156,8 @@ template <class T>
 inline constexpr bool serialisable<std::shared_ptr<T>> = std::is_polymorphic_v<T> || all_serialisable<T>;
 
 template <class T>
-  requires(!goes_as_bytes<T> && !points_elsewhere<T> && !capturing_lambda<T> && std::is_default_constructible_v<T> &&
-           serialisable<T>)
+  requires(!goes_as_bytes<T> && !points_elsewhere<T> && !capturing_lambda<T> && !filesystem_path<T> &&
+           std::is_default_constructible_v<T> && serialisable<T>)
 struct wire<T> {
   static constexpr bool ours = false;
   static void put(byte_writer& to, T const& value) {

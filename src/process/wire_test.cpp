@@ -7,6 +7,8 @@
 
 #include <array>
 #include <cstring>
+#include <deque>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -100,6 +102,12 @@ TEST(wire, plain_values_strings_and_vectors_come_back_and_damage_is_noticed) {
   expect_guarded(random, std::pair{std::string{"a"}, std::vector{1, 2}});
   expect_guarded(random, std::tuple{1, std::string{"b"}, std::pair{2.5, std::string{}}});
   expect_guarded(random, shared_vector<int>{1, 2, 3});
+  expect_guarded(random, std::vector<std::string>{"a", "", std::string(3000, 'b')});
+  expect_guarded(random, std::vector<std::vector<std::pair<std::string, int>>>{{{"a", 1}}, {}, {{"b", 2}, {"c", 3}}});
+  expect_guarded(random, std::vector<bool>{true, false, true});
+  expect_guarded(random, std::vector<shared_vector<int>>{{1, 2}, {}});
+  expect_guarded(random, std::pair<std::string const, int>{"key", 1});
+  expect_guarded(random, std::filesystem::path{"/usr/../tmp/a file"});
 }
 
 TEST(wire, what_cereal_knows_comes_back_and_damage_is_noticed) {
@@ -107,9 +115,9 @@ TEST(wire, what_cereal_knows_comes_back_and_damage_is_noticed) {
   expect_guarded(random, somebody());
   expect_guarded(random, std::vector<person>{somebody(), {}, somebody()});
   expect_guarded(random, std::map<int, std::string>{{1, "one"}, {2, "two"}});
-  expect_guarded(random, std::vector<bool>{true, false, true});
   expect_guarded(random, std::variant<std::monostate, int, std::string>{"text"});
-  expect_guarded(random, std::vector<std::string>{"a", std::string(3000, 'b')});
+  expect_guarded(random, std::deque<std::string>{"a", std::string(3000, 'b')});
+  expect_guarded(random, std::vector<std::map<int, std::string>>{{{1, "one"}}, {}});
   expect_guarded(random, std::optional<std::vector<point>>{{{5, 6}}});
 }
 

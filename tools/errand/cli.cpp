@@ -171,7 +171,7 @@ command_line parse_command_line(int argc, char** argv) {
       ->type_name("NAME")
       ->take_all()
       ->expected(1);
-  suite.add_option("--workload", raw.workloads, "Only these columns: cpu, io, durable, both, fine; and behind")
+  suite.add_option("--workload", raw.workloads, "Only these: cpu, io, durable, both, fine; behind, large")
       ->type_name("NAME")
       ->take_all()
       ->expected(1);

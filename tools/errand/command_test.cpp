@@ -84,7 +84,7 @@ TEST_F(command, refuses_options_it_does_not_know) {
 
 TEST_F(command, lists_the_names_when_one_is_wrong) {
   expect_one_line_and_status_2(run("bench --technique magic"), "std-thread");
-  expect_one_line_and_status_2(run("bench --workload magic"), "cpu, io, durable, both, fine, behind");
+  expect_one_line_and_status_2(run("bench --workload magic"), "cpu, io, durable, both, fine, behind, large");
 }
 
 TEST_F(command, says_which_path_cannot_be_used_and_why) {
@@ -132,6 +132,16 @@ TEST_F(command, measures_what_is_durable_and_what_is_written_behind) {
   ended const alone = run("bench --scale 0.01 --runs 1 --workload behind --dir %s");
   EXPECT_EQ(alone.status, 0) << alone.err;
   EXPECT_NE(alone.out.find("Write-behind"), std::string::npos) << alone.out;
+}
+
+TEST_F(command, measures_large_results_copied_and_in_shared_memory) {
+  ended const e = run("bench --scale 0.01 --runs 1 --workers 2 --workload large --format csv --dir %s");
+  EXPECT_EQ(e.status, 0) << e.err;
+  for (char const* const way : {"large-copied", "large-shared"}) {
+    EXPECT_NE(e.out.find(std::string("\nlarge-errand,errand,errand,") + way + ','), std::string::npos) << e.out;
+    EXPECT_NE(e.out.find(std::string("\nlarge-fork,fork,rivals,") + way + ','), std::string::npos) << e.out;
+  }
+  expect_nothing_left_behind();
 }
 
 TEST_F(command, compares_programs_on_a_text_that_it_keeps) {

@@ -115,7 +115,7 @@ constexpr bool check_value() {
   } else if constexpr (points_elsewhere<T>) {
     static_assert(!points_elsewhere<T>,
                   "errand: what crosses to another process is no pointer, reference, iterator or view (span, "
-                  "string_view): send what it refers to; the type is named beside this message");
+                  "string_view): send what it refers to, of a literal a std::string; the type is named beside this message");
     return false;
   } else if constexpr (capturing_lambda<T>) {
     static_assert(!capturing_lambda<T>,

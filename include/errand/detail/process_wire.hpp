@@ -11,6 +11,7 @@
 
 #include <array>
 #include <bit>
+#include <concepts>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -62,6 +63,9 @@ struct wire;
 
 template <class T>
 concept sendable = requires { sizeof(wire<T>); };
+/// Without the serialiser of <errand/serialize.hpp>.
+template <class T>
+concept goes_by_us = sendable<T> && requires { requires wire<T>::ours; };
 
 // ---- bytes out, bytes in ---------------------------------------------------------------------------------------------
 
@@ -223,16 +227,51 @@ template <class T, class Allocator>
   requires(goes_as_bytes<T> && !std::is_same_v<T, bool>)
 struct wire<std::vector<T, Allocator>> : block_wire<std::vector<T, Allocator>> {};
 
+/// std::filesystem::path, by what it alone has: its header is a heavy one.
+template <class T>
+concept filesystem_path = requires(T const& path) {
+  { path.native() } -> std::same_as<typename T::string_type const&>;
+  requires std::is_same_v<typename T::string_type, std::string>;
+  path.lexically_normal();
+};
+template <class T>
+  requires filesystem_path<T>
+struct wire<T> {
+  static constexpr bool ours = true;
+  static void put(byte_writer& to, T const& value) { to.put(value.native()); }
+  static T get(byte_reader& from) { return T(from.get<std::string>()); }
+};
+
+/// Of strings and the like: element by element. Of what the serialiser writes, it writes the whole vector.
+template <class T, class Allocator>
+  requires((!goes_as_bytes<T> || std::is_same_v<T, bool>) && goes_by_us<T>)
+struct wire<std::vector<T, Allocator>> {
+  static constexpr bool ours = true;
+  static void put(byte_writer& to, std::vector<T, Allocator> const& value) {
+    to.put_plain(value.size());
+    for (T const& element : value) to.put(element);
+  }
+  static std::vector<T, Allocator> get(byte_reader& from) {
+    auto const size = from.get_plain<std::size_t>();
+    if (size > from.left()) throw_overwritten();  // each has a byte at least
+    std::vector<T, Allocator> made;
+    made.reserve(size);
+    for (std::size_t i = 0; i < size; ++i) made.push_back(from.get<T>());
+    return made;
+  }
+};
+
+/// The key of a std::map's elements is const.
 template <class A, class B>
-  requires(!goes_as_bytes<std::pair<A, B>> && sendable<A> && sendable<B>)
+  requires(!goes_as_bytes<std::pair<A, B>> && sendable<std::remove_const_t<A>> && sendable<B>)
 struct wire<std::pair<A, B>> {
-  static constexpr bool ours = wire<A>::ours && wire<B>::ours;
+  static constexpr bool ours = wire<std::remove_const_t<A>>::ours && wire<B>::ours;
   static void put(byte_writer& to, std::pair<A, B> const& value) {
-    to.put(value.first);
+    to.put<std::remove_const_t<A>>(value.first);
     to.put(value.second);
   }
   static std::pair<A, B> get(byte_reader& from) {
-    return {from.get<A>(), from.get<B>()};  // braces: in this order
+    return {from.get<std::remove_const_t<A>>(), from.get<B>()};  // braces: in this order
   }
 };
 template <class... Ts>

@@ -21,8 +21,9 @@ namespace {
 
 constexpr double auto_cpu_seconds = 2.0;
 
-// Not a column of the table: its programs are others.
+// No columns of the table: their programs are others.
 constexpr std::string_view behind_id = "behind";
+constexpr std::string_view large_id = "large";
 
 // A fine-grained run slower than this is not repeated.
 constexpr double slow_seconds = 3.0;
@@ -74,10 +75,12 @@ std::vector<workload> choose_workloads(std::vector<std::string> const& names) {
   if (names.empty()) return {all_workloads.begin(), all_workloads.end()};
   for (std::string const& name : names) {
     auto const is_it = [&](workload w) { return text_of(w).id == lower(name); };
-    if (lower(name) != behind_id && std::none_of(all_workloads.begin(), all_workloads.end(), is_it)) {
+    bool const is_extra = lower(name) == behind_id || lower(name) == large_id;
+    if (!is_extra && std::none_of(all_workloads.begin(), all_workloads.end(), is_it)) {
       std::vector<std::string_view> known;
       for (workload const w : all_workloads) known.push_back(text_of(w).id);
       known.push_back(behind_id);
+      known.push_back(large_id);
       throw failure(fmt::format("there is no workload '{}'; there are: {}", name, fmt::join(known, ", ")));
     }
   }
@@ -109,6 +112,11 @@ bool has_family(suite_result const& result, family f) {
   return std::any_of(result.rows.begin(), result.rows.end(), [&](suite_row const& r) { return r.what.kin == f; });
 }
 
+bool writes_files(suite_result const& result) {
+  return !result.behind.empty() ||
+         std::any_of(result.workloads.begin(), result.workloads.end(), [](workload w) { return w != workload::cpu; });
+}
+
 class suite_run {
  public:
   suite_run(suite_result& result, scratch_directory const& scratch)
@@ -119,16 +127,19 @@ class suite_run {
     for (int run = 1; run <= result_.runs; ++run) {
       for (workload const w : result_.workloads) {
         for (suite_row& row : result_.rows) {
-          if (run <= runs_of(row) && !is_slow(row, w)) measure(row, w, run);
+          if (run <= runs_of(row.what.kin) && !is_slow(row, w)) measure(row, w, run);
         }
       }
       for (behind_row& row : result_.behind) measure(row, run);
+      for (large_row& row : result_.large) {
+        if (run <= runs_of(row.what->kin)) measure(row, run);
+      }
     }
   }
 
  private:
   // Python's rows take as long as all the others together, and its factors are far beyond any spread.
-  int runs_of(suite_row const& row) const { return row.what.kin == family::python ? 1 : result_.runs; }
+  int runs_of(family f) const { return f == family::python ? 1 : result_.runs; }
 
   // A process or a thread for each of 17 000 dispatches: seconds against milliseconds, once is enough.
   static bool is_slow(suite_row const& row, workload w) {
@@ -138,16 +149,15 @@ class suite_run {
 
   int steps() const {
     int n = result_.runs * static_cast<int>(result_.behind.size());
-    for (suite_row const& row : result_.rows) n += runs_of(row) * static_cast<int>(result_.workloads.size());
+    for (suite_row const& row : result_.rows) n += runs_of(row.what.kin) * static_cast<int>(result_.workloads.size());
+    for (large_row const& row : result_.large) n += runs_of(row.what->kin);
     return n;
   }
 
   // Memory that the machine has never touched makes the first files much slower than all
   // later ones; one round that is not measured pays for it.
   void warm_the_page_cache() {
-    bool const writes_files = !result_.behind.empty() || std::any_of(result_.workloads.begin(), result_.workloads.end(),
-                                                                     [](workload w) { return w != workload::cpu; });
-    if (!writes_files) return;
+    if (!writes_files(result_)) return;
     run_isolated([&] {
       for (job const& j : jobs_of(workload::io, result_.scale, scratch_.path())) {
         if (answer const a = run_job(j); a.error != 0) {
@@ -162,7 +172,7 @@ class suite_run {
   void measure(suite_row& row, workload w, int run) {
     std::string const title =
         row.what.kin == family::python ? fmt::format("Python {}", row.what.title) : row.what.title;
-    progress_.step(fmt::format("run {} of {}: {}, {}", run, runs_of(row), title, text_of(w).title));
+    progress_.step(fmt::format("run {} of {}: {}, {}", run, runs_of(row.what.kin), title, text_of(w).title));
     double const scale = row.what.kin == family::python ? result_.python_scale : result_.scale;
     plan const p{w, jobs_of(w, scale, scratch_.path()), result_.workers, scratch_.path()};
     try {
@@ -191,6 +201,19 @@ class suite_run {
     scratch_.empty();
   }
 
+  void measure(large_row& row, int run) {
+    progress_.step(fmt::format("run {} of {}: large results, {}", run, runs_of(row.what->kin), row.what->title));
+    large_plan const p{large_bytes(result_.scale), result_.workers, scratch_.path()};
+    try {
+      row.copied.push_back(run_isolated_as([&] { return row.what->copied(p); }));
+      row.shared.push_back(run_isolated_as([&] { return row.what->shared(p); }));
+    } catch (failure const& e) {
+      check_interrupt();
+      throw failure(fmt::format("large results, {}: {}", row.what->title, e.what()));
+    }
+    scratch_.empty();
+  }
+
   suite_result& result_;
   scratch_directory const& scratch_;
   progress progress_;
@@ -205,10 +228,18 @@ suite_result run_suite(suite_options const& options) {
     result.rows.push_back({std::move(t), {}});
   }
   result.workloads = choose_workloads(options.workloads);
-  if (result.workloads.empty()) result.rows.clear();  // only what is written behind
-  auto const is_behind = [](std::string const& name) { return lower(name) == behind_id; };
-  if (options.workloads.empty() || std::any_of(options.workloads.begin(), options.workloads.end(), is_behind)) {
+  if (result.workloads.empty()) result.rows.clear();  // only what has programs of its own
+  auto const is_wanted = [&](std::string_view id) {
+    return options.workloads.empty() || std::any_of(options.workloads.begin(), options.workloads.end(),
+                                                    [&](std::string const& name) { return lower(name) == id; });
+  };
+  if (is_wanted(behind_id)) {
     for (behind_program const& p : behind_programs()) result.behind.push_back({&p});
+  }
+  if (is_wanted(large_id)) {
+    for (large_program const& p : large_programs()) {
+      if (p.kin != family::python || !techniques.python_version.empty()) result.large.push_back({&p});
+    }
   }
   scratch_directory const scratch(options.directory);
   result.scale = options.scale ? *options.scale : calibrated_scale();
@@ -218,8 +249,7 @@ suite_result run_suite(suite_options const& options) {
   result.absent = std::move(techniques.absent);
   if (has_family(result, family::python)) result.python_version = techniques.python_version;
 
-  bool const writes_files = result.workloads != std::vector{workload::cpu} || !result.behind.empty();
-  if (writes_files) scratch.require_space(most_bytes_on_disk(result.scale));
+  if (writes_files(result)) scratch.require_space(most_bytes_on_disk(result.scale));
   suite_run(result, scratch).measure_everything();
   return result;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "bench/behind.hpp"
+#include "bench/large.hpp"
 #include "bench/technique.hpp"
 
 #include <map>
@@ -41,6 +42,13 @@ struct behind_row {
   std::vector<behind_sample> runs{};
 };
 
+// The same of one program's large results.
+struct large_row {
+  large_program const* what;
+  std::vector<large_sample> copied{};
+  std::vector<large_sample> shared{};
+};
+
 struct suite_result {
   double scale = 1;
   double python_scale = 1;
@@ -49,6 +57,7 @@ struct suite_result {
   std::vector<workload> workloads;
   std::vector<suite_row> rows;     // in the table's order
   std::vector<behind_row> behind;  // empty unless asked for
+  std::vector<large_row> large;    // likewise
   std::vector<std::string> absent;
   std::string python_version;
 };

@@ -280,6 +280,43 @@ table behind_table(suite_result const& result) {
   return t;
 }
 
+spread seconds_of(std::vector<large_sample> const& runs) {
+  std::vector<double> samples;
+  for (large_sample const& s : runs) samples.push_back(s.seconds);
+  return spread_of(samples);
+}
+
+// To the first program's copy, through a pipe.
+double per_pipe(suite_result const& result, std::vector<large_sample> const& runs) {
+  return seconds_of(runs).median / seconds_of(result.large.front().copied).median;
+}
+
+table large_table(suite_result const& result) {
+  table t;
+  t.title = fmt::format("Large results: {:.4g} MiB made in another process; how long on the way?",
+                        static_cast<double>(large_bytes(result.scale)) / (1 << 20));
+  t.groups.push_back({"copied", {"ms", "±", "/pipe"}});
+  t.groups.push_back({"shared memory", {"ms", "±", "/pipe"}});
+  t.groups.push_back({"", {"how"}, true});
+  for (large_row const& row : result.large) {
+    table_row out{row.what->title, {}};
+    for (auto const* const runs : {&row.copied, &row.shared}) {
+      spread const seconds = seconds_of(*runs);
+      out.cells.push_back(fmt::format("{:.3f}", seconds.median * 1e3));
+      out.cells.push_back(row.what->kin == family::python ? "" : fmt::format("±{:.0f}%", seconds.relative() * 100));
+      out.cells.push_back(fmt::format("{:.4f}", per_pipe(result, *runs)));
+    }
+    out.cells.emplace_back(row.what->note);
+    t.rows.push_back(std::move(out));
+  }
+  t.notes.emplace_back(
+      "ms: from the moment at which the numbers are ready there to that at which they can be read here, every one "
+      "verified; the median of results after the first two, which touch the memory. /pipe: ratio to fork's copy. "
+      "Python's: "
+      "one run.");
+  return t;
+}
+
 table post_table() {
   table t;
   t.title = "The post, 2015: Python 3.5 on a laptop of 2014. Another machine and another language";
@@ -335,27 +372,41 @@ record record_of(analysis const& a, suite_row const& row, workload w) {
   };
 }
 
-record record_of(suite_result const& result, behind_row const& row) {
-  spread const main = seconds_of(row, &behind_sample::main_seconds);
-  // The same names as above; its ratios are to the computation with nothing written.
+// Of a program that is no row of the table, under the same names.
+record extra_record(suite_result const& result, std::string id, std::string title, family kin, std::string what,
+                    std::int64_t workers, std::size_t runs, spread const& seconds, double ratio) {
   return {
-      {"technique", std::string(row.what->id)},
-      {"title", std::string(row.what->title)},
-      {"family", std::string(id_of(row.what->is_ours ? family::errand : family::control))},
-      {"workload", std::string("behind")},
+      {"technique", std::move(id)},
+      {"title", std::move(title)},
+      {"family", std::string(id_of(kin))},
+      {"workload", std::move(what)},
       {"scale", result.scale},
-      {"workers", std::int64_t{1}},
-      {"runs", static_cast<std::int64_t>(row.runs.size())},
-      {"seconds_min", main.min},
-      {"seconds_median", main.median},
-      {"seconds_max", main.max},
-      {"ratio_to_serial", slowed(result, row, &behind_sample::main_seconds)},
+      {"workers", workers},
+      {"runs", static_cast<std::int64_t>(runs)},
+      {"seconds_min", seconds.min},
+      {"seconds_median", seconds.median},
+      {"seconds_max", seconds.max},
+      {"ratio_to_serial", ratio},
       {"ratio_to_ideal", field_value()},
       {"places", field_value()},
       {"dispatches", field_value()},
       {"ran_elsewhere", field_value()},
       {"ns_added_per_dispatch", field_value()},
   };
+}
+
+// Its ratios are to the computation with nothing written.
+record record_of(suite_result const& result, behind_row const& row) {
+  return extra_record(result, row.what->id, row.what->title, row.what->is_ours ? family::errand : family::control,
+                      "behind", 1, row.runs.size(), seconds_of(row, &behind_sample::main_seconds),
+                      slowed(result, row, &behind_sample::main_seconds));
+}
+
+// Its ratios are to the copy through a pipe.
+record record_of(suite_result const& result, large_program const& program, std::string what,
+                 std::vector<large_sample> const& runs) {
+  return extra_record(result, program.id, program.title, program.kin, std::move(what), result.workers, runs.size(),
+                      seconds_of(runs), per_pipe(result, runs));
 }
 
 }  // namespace
@@ -375,6 +426,7 @@ report report_of(suite_result const& result) {
   if (has_family(family::control) && !result.workloads.empty()) r.tables.push_back(main_table(a));
   if (!result.behind.empty()) r.tables.push_back(behind_table(result));
   if (has_fine) r.tables.push_back(dispatch_table(a));
+  if (!result.large.empty()) r.tables.push_back(large_table(result));
   if (has_family(family::python)) r.tables.push_back(python_table(a));
   r.tables.push_back(post_table());
 
@@ -383,6 +435,10 @@ report report_of(suite_result const& result) {
     for (suite_row const& row : result.rows) r.records.push_back(record_of(a, row, w));
   }
   for (behind_row const& row : result.behind) r.records.push_back(record_of(result, row));
+  for (large_row const& row : result.large) {
+    r.records.push_back(record_of(result, *row.what, "large-copied", row.copied));
+    r.records.push_back(record_of(result, *row.what, "large-shared", row.shared));
+  }
   return r;
 }
 
