@@ -296,8 +296,10 @@ auto map(Where&& where, Range&& range, F&& f, std::source_location from = std::s
                 "errand::map: the function cannot be called with a copy of an element");
   using R = std::remove_cv_t<detail::kept_result<std::invoke_result_t<function&, X>>>;
   static_assert(!std::is_void_v<R>, "errand::map gathers results; for a function that returns nothing use for_each");
-  if constexpr (!detail::check_process_call<R, function, X>()) {
-    return std::vector<std::decay_t<R>>{};  // so that the sentence above is all that is said
+  if constexpr (std::is_void_v<R>) {
+    return;  // so that the sentence above is all that is said
+  } else if constexpr (!detail::check_process_call<R, function, X>()) {
+    return std::vector<std::decay_t<R>>{};  // likewise
   } else {
     static_cast<void>(&detail::process_hook<>::registered);
     return detail::with_standing_elements(range, [&](auto first, std::size_t count) {

@@ -115,7 +115,8 @@ constexpr bool check_value() {
   } else if constexpr (points_elsewhere<T>) {
     static_assert(!points_elsewhere<T>,
                   "errand: what crosses to another process is no pointer, reference, iterator or view (span, "
-                  "string_view): send what it refers to, of a literal a std::string; the type is named beside this message");
+                  "string_view): send what it refers to, of a literal a std::string; the type is named beside this "
+                  "message");
     return false;
   } else if constexpr (capturing_lambda<T>) {
     static_assert(!capturing_lambda<T>,
@@ -136,7 +137,8 @@ template <class F>
 constexpr bool check_function() {
   static_assert(function_travels<F>,
                 "errand: a function for another process is a plain function, a member function or a lambda that captures "
-                "nothing; what it needs is passed by argument, or the lambda is wrapped in errand::by_value");
+                "nothing; what it needs is passed by argument, or the lambda, if it captures by value, is wrapped in "
+                "errand::by_value");
   return function_travels<F>;
 }
 template <class F>

@@ -141,7 +141,7 @@ class task_group {
 
   // What is wrong when the compiler points here:
   template <class... Arguments>
-  void spawn(Arguments&&...) = delete;  // errand::task_group::spawn: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x).
+  void spawn(Arguments&&...) = delete;  // errand::task_group::spawn: the function cannot be called with copies of these arguments. An argument it takes by reference is passed as std::ref(x). Its places are threads, inplace, blocking and pools: for worker processes spawn a task that waits for async(processes, f, args...).
 
   /// Waits until all tasks have ended, those included that are spawned meanwhile. Rethrows the first failure, then and each
   /// time after. Returns normally if there was none, also if request_stop() was called. A point of cancellation: a stop of

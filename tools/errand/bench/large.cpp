@@ -34,9 +34,9 @@ using number = std::uint64_t;
 constexpr std::size_t bytes_at_scale_1 = std::size_t{100} << 20U;
 constexpr std::size_t block = std::size_t{64} << 10U;  // sizes are whole blocks
 
-// The first rounds touch the memory; of the others the median counts.
-constexpr number warming = 2;
-constexpr number rounds = 5;
+// The first round touches the memory; of the others the median counts.
+constexpr number warming = 1;
+constexpr number rounds = 4;
 
 // Every number is written, and depends on the round.
 constexpr number value_of(number round, std::size_t i) { return round * 0x9e3779b97f4a7c15U + i; }
@@ -98,59 +98,71 @@ stream open_end(int fd, char const* mode) {
   return s;
 }
 
-// What a forked child puts into a pipe, as `take` reads it; returns what that returns. A larger pipe is a quicker one.
-template <class Put, class Take>
-double from_a_child(Put const& put, Take const& take) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) throw os_failure("make a pipe", errno);
-  (void)fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
-  pid_t const child = fork();
-  if (child == 0) {
-    close(ends[0]);
-    stream const out = open_end(ends[1], "wb");
-    put(out.get());
-    _exit(std::ferror(out.get()) != 0 ? 1 : 0);
+// A forked child that makes a result whenever it is asked for one: `put(out, round)` says that it is ready, and sends it.
+class asked_child {
+ public:
+  template <class Put>
+  explicit asked_child(Put put) {
+    int asks[2];
+    int answers[2];
+    if (pipe2(asks, O_CLOEXEC) != 0 || pipe2(answers, O_CLOEXEC) != 0) throw os_failure("make a pipe", errno);
+    (void)fcntl(answers[1], F_SETPIPE_SZ, 1 << 20);  // a larger pipe is a quicker one
+    child_ = fork();
+    if (child_ < 0) throw os_failure("fork", errno);
+    if (child_ == 0) {
+      close(asks[1]);
+      close(answers[0]);
+      stream const in = open_end(asks[0], "rb");
+      stream const out = open_end(answers[1], "wb");
+      for (number round; std::fread(&round, sizeof round, 1, in.get()) == 1;) put(out.get(), round);
+      _exit(0);
+    }
+    close(asks[0]);
+    close(answers[1]);
+    asks_ = open_end(asks[1], "wb");
+    answers_ = open_end(answers[0], "rb");
   }
-  int const error = errno;
-  close(ends[1]);
-  stream const in = open_end(ends[0], "rb");
-  if (child < 0) throw os_failure("fork", error);
-  double const seconds = take(in.get());
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  ~asked_child() {
+    asks_.reset();
+    while (waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
+    }
   }
-  if (status != 0) throw failure("a forked child failed");
-  return seconds;
-}
+  asked_child(asked_child const&) = delete;
+  asked_child& operator=(asked_child const&) = delete;
+
+  void ask(number round) { std::fwrite(&round, sizeof round, 1, asks_.get()); }
+  template <class T>
+  void take(std::span<T> to) {
+    if (std::fread(to.data(), sizeof(T), to.size(), answers_.get()) != to.size())
+      throw failure("a forked child ended early");
+  }
+
+ private:
+  stream asks_;
+  stream answers_;
+  pid_t child_;
+};
 
 void put_time(std::FILE* out) {
   double const ready = now();
   std::fwrite(&ready, sizeof ready, 1, out);
 }
 
-double take_time(std::FILE* in) {
-  double ready = 0;
-  if (std::fread(&ready, sizeof ready, 1, in) != 1) throw failure("a pipe ended early");
-  return ready;
-}
-
 large_sample by_a_pipe(large_plan const& p) {
-  std::vector<number> here(p.bytes / sizeof(number));
+  std::size_t const count = p.bytes / sizeof(number);
+  asked_child child([there = std::vector<number>(count)](std::FILE* out, number round) mutable {
+    fill(there, round);
+    put_time(out);
+    std::fwrite(there.data(), sizeof(number), there.size(), out);
+  });
+  std::vector<number> here(count);
   return measure_rounds([&](number round) {
-    double const seconds = from_a_child(
-        [&](std::FILE* out) {
-          std::vector<number> numbers(here.size());
-          fill(numbers, round);
-          put_time(out);
-          std::fwrite(numbers.data(), sizeof(number), numbers.size(), out);
-        },
-        [&](std::FILE* in) {
-          double const ready = take_time(in);
-          if (std::fread(here.data(), sizeof(number), here.size(), in) != here.size())
-            throw failure("a pipe ended early");
-          return now() - ready;
-        });
-    verify_filled(here, here.size(), round);
+    child.ask(round);
+    double ready = 0;
+    child.take(std::span(&ready, 1));
+    child.take(std::span(here));
+    double const seconds = now() - ready;
+    verify_filled(here, count, round);
     return seconds;
   });
 }
@@ -159,21 +171,18 @@ large_sample by_a_mapping(large_plan const& p) {
   void* const memory = mmap(nullptr, p.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw os_failure("map shared memory", errno);
   std::span<number> const both(static_cast<number*>(memory), p.bytes / sizeof(number));
-  large_sample const sample = measure_rounds([&](number round) {
-    double const seconds = from_a_child(
-        [&](std::FILE* out) {
-          fill(both, round);
-          put_time(out);
-        },
-        [&](std::FILE* in) {
-          double const ready = take_time(in);
-          return now() - ready;
-        });
+  asked_child child([both](std::FILE* out, number round) {
+    fill(both, round);
+    put_time(out);
+  });
+  return measure_rounds([&](number round) {
+    child.ask(round);
+    double ready = 0;
+    child.take(std::span(&ready, 1));
+    double const seconds = now() - ready;
     verify_filled(both, both.size(), round);
     return seconds;
   });
-  munmap(memory, p.bytes);
-  return sample;
 }
 
 // ---- Python ----------------------------------------------------------------------------------------------------------

@@ -311,7 +311,7 @@ table large_table(suite_result const& result) {
   }
   t.notes.emplace_back(
       "ms: from the moment at which the numbers are ready there to that at which they can be read here, every one "
-      "verified; the median of results after the first two, which touch the memory. /pipe: ratio to fork's copy. "
+      "verified; the median of three results after a first one, which touches the memory. /pipe: ratio to fork's copy. "
       "Python's: "
       "one run.");
   return t;
