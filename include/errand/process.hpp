@@ -74,6 +74,10 @@ struct process_limits {
   /// After so many jobs (elements of a map count) a worker is replaced by a fresh one, which costs a fork, some tenths of a
   /// millisecond: for jobs that leak or change their process. 0: never.
   std::size_t recycle_after = 0;
+  /// A worker that holds more bytes of memory than this, beside what it was born with, is replaced when its job has ended: for
+  /// jobs that leak slowly, or whose memory malloc keeps. Resident memory counts, not what is shared. The worker looks every 10
+  /// ms, between two jobs; where there is no /proc, never. 0: no limit.
+  std::size_t recycle_when_larger = 0;
 };
 
 /// What a pool of workers has done so far. Each number was true a moment ago; exact while it is idle.
@@ -86,7 +90,7 @@ struct process_statistics {
   std::uint64_t workers_started = 0;   // processes, all in all
   std::uint64_t workers_died = 0;      // of those, how many died by themselves, or were killed by somebody else
   std::uint64_t workers_killed = 0;    // by a stop, a deadline or a limit of time
-  std::uint64_t workers_recycled = 0;  // replaced after recycle_after jobs, or for want of memory
+  std::uint64_t workers_recycled = 0;  // replaced after recycle_after jobs, for want of memory, or as too large
 };
 /// In words: "2 of 4 workers busy; 120 jobs, 118 ended, 1 lost; 6 workers started, 1 died, 1 killed, 0 recycled".
 [[nodiscard]] std::string to_string(process_statistics const& s);

@@ -382,6 +382,7 @@ bool dispatcher::take_replies(worker& w, ended& over) noexcept {
   pool& p = *w.pool;
   p.stillborn = 0;
   w.halted = false;
+  if (w.end.worn_out()) wear_out(w);
   measure(w, answered);
   begin_time(w);
   if (w.sent.empty()) {
@@ -407,14 +408,16 @@ void dispatcher::take(worker& w, process_job& job, parent_end::reply const& r) n
     }
     if (!r.throws) return job.receive(job, {r.data, r.place.size, nullptr, 0});
     job.error = rebuild_exception(r.data, r.place.size);
-    if (w.pool->limits.memory != 0) std::rethrow_exception(job.error);
-  } catch (std::bad_alloc const&) {
-    job.end = process_job_end::exception;
-    job.error = std::current_exception();
-    w.worn = w.pool->limits.memory != 0;
   } catch (...) {
     job.end = process_job_end::exception;
     job.error = std::current_exception();
+  }
+}
+
+// It begins no other job: what was sent ahead is for others.
+void dispatcher::wear_out(worker& w) noexcept {
+  w.worn = true;
+  while (!w.sent.empty() && call_back_last(w)) {
   }
 }
 
@@ -518,7 +521,10 @@ dispatcher::worker* dispatcher::start_worker(pool& p, std::exception_ptr& why) n
   ++p.living;
   ++p.counted.workers_started;
   // If the zygote is gone, its socket says so soon, and the job is failed then.
-  (void)zygote_.order_worker({.slot = free->slot, .memory = p.limits.memory, .tells_time = p.limits_time()}, free->serial);
+  (void)zygote_.order_worker({.slot = free->slot,
+                              .memory = p.limits.memory,
+                              .largest = p.limits.recycle_when_larger,
+                              .tells_time = p.limits_time()}, free->serial);
   return free;
 }
 

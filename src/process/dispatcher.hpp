@@ -44,7 +44,7 @@ struct process_worker {
   process_pool_core* pool = nullptr;  // whose it is; of a process that there is not, whose it was
   life stage = life::none;
   cause killed_for = cause::none;
-  bool worn = false;                // it has no memory left to work with
+  bool worn = false;                // it has said that it will begin no other job: it has no memory left, or too much
   bool halted = false;              // a signal has stopped it, in the midst of a job
   std::uint64_t serial = 0;         // of the process
   std::uint64_t given = 0;          // jobs, to this process
@@ -107,6 +107,7 @@ class dispatcher {
   bool send(worker& w, process_job& job) noexcept;
   bool take_replies(worker& w, ended& over) noexcept;
   static void take(worker& w, process_job& job, parent_end::reply const& r) noexcept;
+  void wear_out(worker& w) noexcept;
   void measure(worker& w, std::size_t answered) noexcept;
   static std::size_t window(pool const& p) noexcept;
   std::size_t busy_workers() const noexcept;

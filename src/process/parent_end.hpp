@@ -49,6 +49,9 @@ class parent_end {
   // When the running job, or an element of it, began, in nanoseconds of CLOCK_MONOTONIC; as the worker says, who may lie.
   std::int64_t begun_at() const noexcept { return channel_.control().begun_at.load(std::memory_order_relaxed); }
 
+  // Whether the worker has said, before a reply that has been seen, that it will begin no other job.
+  bool worn_out() const noexcept { return channel_.control().worn_out.load(std::memory_order_relaxed) != 0; }
+
   // A hint: whether the worker may look for its next job for a while before it sleeps.
   void let_spin(bool allowed) noexcept;
 

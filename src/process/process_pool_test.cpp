@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/futex.hpp"
 #include "base/sanitizers.hpp"
 #include "process/test_jobs.hpp"
 
@@ -322,6 +323,63 @@ TEST_F(process_pool_test, one_that_takes_too_much_memory_gets_bad_alloc_and_a_fr
   EXPECT_EQ(one.statistics().workers_recycled, 1U);
   EXPECT_EQ(one.statistics().workers_died, 0U);
   EXPECT_EQ(async(processes, hoard, 100).get(), 100U << 20U) << "others have no limit";
+}
+
+// As many as may be sent ahead: none of them may run in a worker that has no memory left.
+TEST_F(process_pool_test, no_job_that_was_sent_ahead_runs_in_a_worker_without_memory) {
+  if (detail::sanitized_memory) GTEST_SKIP() << "a sanitizer's allocator ends the process instead of throwing";
+  process_pool one{1, {.memory = std::size_t{64} << 20U}};
+  auto const pid_of = [] { return static_cast<int>(::getpid()); };
+  auto const hoard = [] {
+    counters[1].store(::getpid());
+    for (;;) new std::string(1U << 20U, 'x');  // never freed
+  };
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < 300; ++i) static_cast<void>(async(one, pid_of).get());  // short ones: more will be sent ahead
+    std::vector<future<int>> before;
+    std::vector<future<int>> after;
+    for (int i = 0; i < 20; ++i) before.push_back(async(one, pid_of));
+    auto hungry = async(one, hoard);
+    for (int i = 0; i < 40; ++i) after.push_back(async(one, pid_of));
+    EXPECT_THROW(hungry.get(), std::bad_alloc);
+    for (auto& f : before) static_cast<void>(f.get());
+    for (auto& f : after) EXPECT_NE(f.get(), counters[1].load());
+  }
+  EXPECT_EQ(one.statistics().workers_recycled, 10U);
+  EXPECT_EQ(one.statistics().lost, 0U);
+}
+
+struct verbose_bad_alloc : std::bad_alloc {
+  char const* what() const noexcept override {
+    static std::string const text(100'000, '.');  // too much for a ring: it comes by other memory, and is read late
+    return text.c_str();
+  }
+};
+
+TEST_F(process_pool_test, a_large_report_of_missing_memory_replaces_the_worker_too) {
+  process_pool one{1, {.memory = std::size_t{256} << 20U}};
+  auto const pid_of = [] { return static_cast<int>(::getpid()); };
+  int const first = async(one, pid_of).get();
+  EXPECT_ANY_THROW(async(one, [] { throw verbose_bad_alloc{}; }).get());
+  EXPECT_NE(async(one, pid_of).get(), first);
+  EXPECT_EQ(one.statistics().workers_recycled, 1U);
+}
+
+TEST_F(process_pool_test, a_worker_that_has_grown_too_large_is_replaced_between_two_jobs) {
+  process_pool one{1, {.recycle_when_larger = std::size_t{64} << 20U}};
+  auto const pid_of = [] { return static_cast<int>(::getpid()); };
+  auto const leak = [](int mebibytes) {
+    for (int i = 0; i < mebibytes; ++i) new std::string(1U << 20U, 'x');  // NOLINT: that is what it is for
+    return static_cast<int>(::getpid());
+  };
+  int const first = async(one, leak, 16).get();
+  for (std::int64_t const begin = detail::now(); detail::now() - begin < 30'000'000;)  // three looks at least
+    EXPECT_EQ(async(one, pid_of).get(), first) << "it may have so much";
+  EXPECT_EQ(async(one, leak, 100).get(), first);
+  while (async(one, pid_of).get() == first) {  // once it looks, it goes
+  }
+  EXPECT_EQ(one.statistics().workers_recycled, 1U);
+  EXPECT_EQ(one.statistics().lost, 0U);
 }
 
 TEST_F(process_pool_test, a_worker_is_replaced_after_so_many_jobs) {

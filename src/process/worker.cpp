@@ -10,10 +10,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <errand/detail/process_job.hpp>
+#include <new>
 #include <optional>
 #include <string>
 
 #include "base/check.hpp"
+#include "base/futex.hpp"
 #include "process/exceptions.hpp"
 #include "process/worker_end.hpp"
 #include "task/thread_state.hpp"
@@ -42,8 +44,19 @@ std::byte* make_room(process_call& call, std::size_t bytes) {
 
 void begin_element(process_call& call) noexcept { static_cast<call_in_worker&>(call).end.tell_time(); }
 
+// Of the exception that is being handled.
+bool no_memory_left() noexcept {
+  try {
+    throw;
+  } catch (std::bad_alloc const&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 reply_kind run(worker_end& end, worker_world const& world, worker_birth const& birth, request_header const& request,
-               piece_list& pieces) {
+               piece_list& pieces, bool& worn_out) {
   module_list const& modules = *world.modules;
   if (birth.tells_time) end.tell_time();
   try {
@@ -57,6 +70,8 @@ reply_kind run(worker_end& end, worker_world const& world, worker_birth const& b
     return reply_kind::value;
   } catch (...) {
     require_worker(end.generation());
+    // What the job has leaked would be the next one's error.
+    if (birth.memory != 0 && no_memory_left()) worn_out = true;
     std::string const text = describe_current_exception();
     std::memcpy(end.reply_room(text.size()), text.data(), text.size());
     return reply_kind::exception;
@@ -87,6 +102,39 @@ std::uint64_t data_bytes() noexcept {
   return kibibytes * 1024;
 }
 
+// Resident memory of this process's own, or 0 where there is no /proc. About 15 µs.
+std::uint64_t resident_bytes() noexcept {
+  std::FILE* const file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) return 0;
+  unsigned long long resident = 0;
+  unsigned long long shared = 0;
+  int const found = std::fscanf(file, "%*u %llu %llu", &resident, &shared);
+  std::fclose(file);
+  return found == 2 && resident > shared ? (resident - shared) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) : 0;
+}
+
+// Looks now and then whether this process has grown beyond its limit, since its birth.
+class growth {
+ public:
+  explicit growth(std::uint64_t largest) noexcept : largest_(largest) {
+    if (largest_ == 0) return;
+    born_with_ = resident_bytes();
+    looked_at_ = now();
+  }
+  [[nodiscard]] bool too_large() noexcept {
+    constexpr std::int64_t interval = 10'000'000;  // nanoseconds: a look costs a thousandth of that
+    if (largest_ == 0 || now() - looked_at_ < interval) return false;
+    std::uint64_t const bytes = resident_bytes();
+    looked_at_ = now();
+    return bytes > born_with_ && bytes - born_with_ > largest_;
+  }
+
+ private:
+  std::uint64_t largest_;
+  std::uint64_t born_with_ = 0;
+  std::int64_t looked_at_ = 0;
+};
+
 // RLIMIT_DATA, as RLIMIT_AS would count the rings, the program's text and a sanitizer's shadow.
 void limit_memory(std::uint64_t bytes) noexcept {
   if (bytes == 0) return;
@@ -112,13 +160,17 @@ void worker_main(worker_world const& world, worker_birth const& birth, pid_t zyg
   offer_to_oom_killer();
   limit_memory(birth.memory);
   if (birth.memory != 0) end->limit_shared_memory(birth.memory);
-  for (;;) {
+  growth grown(birth.largest);
+  for (bool worn_out = false;;) {
     request_header const& request = end->next();
     piece_list pieces;  // of shared memory, that the result takes along
-    reply_kind const kind = run(*end, world, birth, request, pieces);
+    reply_kind const kind = run(*end, world, birth, request, pieces, worn_out);
+    if (grown.too_large()) worn_out = true;
+    if (worn_out) end->wear_out();
     // Workers end by being killed, which would lose what a job has printed.
     if (::__fpending(stdout) != 0) std::fflush(stdout);
     end->publish(request, kind, pieces);
+    if (worn_out) end->rest();
   }
 }
 

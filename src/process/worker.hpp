@@ -22,6 +22,7 @@ struct worker_world {
 struct worker_birth {
   std::uint32_t slot;     // of the shared file
   std::uint64_t memory;   // process_limits::memory
+  std::uint64_t largest;  // process_limits::recycle_when_larger
   bool tells_time;        // it shall say when each job begins
 };
 

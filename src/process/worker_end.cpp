@@ -108,6 +108,12 @@ void worker_end::stay_bound_to_zygote() const noexcept {
   if (::getppid() != zygote_) ::_exit(EXIT_FAILURE);
 }
 
+void worker_end::rest() noexcept {
+  ring();
+  stay_bound_to_zygote();
+  for (;;) ::pause();
+}
+
 process_message worker_end::arguments(request_header const& request) {
   auto const* bytes = reinterpret_cast<std::byte const*>(&request + 1);
   if (request.place != 0) bytes = large_arguments_.emplace(memory_->file.fd(), request.place, request.size).data();

@@ -36,6 +36,11 @@ class worker_end {
   // Says when the running job, or the next element of it, begins.
   void tell_time() noexcept { channel_.control().begun_at.store(now(), std::memory_order_relaxed); }
 
+  // Says, before the reply of its last job, that this worker will begin no other: whatever has been sent ahead is for others.
+  void wear_out() noexcept { channel_.control().worn_out.store(1, std::memory_order_relaxed); }
+  // After that reply: waits to be killed.
+  [[noreturn]] void rest() noexcept;
+
   // The arguments of that request. Throws std::system_error.
   process_message arguments(request_header const& request);
 
