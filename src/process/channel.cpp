@@ -16,7 +16,6 @@ namespace errand::detail {
 
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
-static_assert(sizeof(request_header) == message_alignment);
 
 channel::channel(int shared_fd, unsigned slot, after_fork children) : base_(nullptr) {
   const auto fail = [] {

@@ -21,39 +21,57 @@ inline constexpr unsigned window_limit = 64;
 // Messages begin on lines of their own.
 inline constexpr std::size_t message_alignment = 64;
 
-// sent -> started (worker, by compare-exchange) or sent -> recalled (parent, likewise): so
+// A message begins with the word that publishes it, so that who waits for it looks at the line that it is about to read: one
+// line moves from one processor to the other, and none besides if the message is small. Before a message is published the
+// word behind it, where the next will begin, says that there is none (0); that line is kept free.
+
+// nothing -> sent (parent). sent -> started (worker, by compare-exchange) or sent -> recalled (parent, likewise): so
 // exactly one side has the job, and a worker's death leaves no doubt about what it had begun.
-// Not 0, 1, 2: a wild write over the ring shall not look like a state.
+// Not 1, 2, 3: a wild write over the ring shall not look like a state.
 enum class request_state : std::uint32_t {
+  nothing = 0,
   sent = 0x53454e54,
   started = 0x53544152,
   recalled = 0x5245434c,
 };
 
-struct alignas(message_alignment) request_header {
+// Of the bytes behind a header, if they are not the values themselves but say where these are.
+inline constexpr std::uint16_t lies_elsewhere = 0xffff;
+static_assert(inline_limit < lies_elsewhere);
+
+// As few bytes as there can be: what small arguments leave of the first line is theirs. They lie at a multiple of 16.
+struct request_header {
   std::atomic<request_state> state;
-  std::uint32_t bytes;  // in the ring, this header included
+  std::uint16_t size;    // of the arguments, which follow; or lies_elsewhere: an arguments_place follows
+  std::uint16_t pieces;  // named at their end: see piece_entry
   std::uint64_t id;
-  std::uint32_t entry_module;
-  std::uint32_t target_module;
-  std::uint64_t entry_offset;
-  std::uint64_t target_offset;
-  std::uint64_t size;   // of the arguments
-  std::uint64_t place;  // of the arguments in the shared file, 0: they follow the header
-  std::uint32_t pieces;  // named at their end: see piece_entry
+  std::uint64_t entry;   // see packed()
+  std::uint64_t target;
+};
+static_assert(sizeof(request_header) == 32);
+
+struct arguments_place {
+  std::uint64_t place;  // in the shared file
+  std::uint64_t size;
 };
 
-enum class reply_kind : std::uint32_t { value = 0x56414c55, exception = 0x45584350 };
+enum class reply_kind : std::uint32_t { nothing = 0, value = 0x56414c55, exception = 0x45584350 };
 
 struct reply_header {
+  std::atomic<reply_kind> kind;
+  std::uint16_t size;    // of the result, which follows; or lies_elsewhere: a reply_place follows
+  std::uint16_t pieces;  // named at its end
   std::uint64_t id;
-  std::uint32_t bytes;  // in the ring, this header included
-  reply_kind kind;
+};
+static_assert(sizeof(reply_header) == 16);
+
+// The piece that a result lies in.
+struct reply_place {
+  std::uint64_t place;
+  std::uint64_t capacity;
   std::uint64_t size;
-  std::uint64_t place;     // of the piece that it lies in; 0: the result follows the header
-  std::uint64_t capacity;  // of that piece
   std::uint32_t number;
-  std::uint32_t pieces;  // named at its end
+  std::uint32_t unused;
 };
 
 // A message that takes pieces of shared memory along ends with a table of them.
@@ -74,13 +92,12 @@ struct return_table {
 // Counters run on for ever; modulo ring_bytes they are positions. All zero at a worker's birth.
 struct channel_control {
   // The parent writes, the worker reads.
-  alignas(64) std::atomic<std::uint64_t> request_tail;
-  std::atomic<std::uint32_t> may_spin;
+  alignas(64) std::atomic<std::uint32_t> may_spin;
   std::uint64_t arena_slot;  // of this worker; does not change while it lives
+  // Up to where each reader has read. The other looks only when the ring seems full, so these lines rest where they are.
   alignas(64) std::atomic<std::uint64_t> reply_head;
   // The worker writes, the parent reads and does not trust.
-  alignas(64) std::atomic<std::uint64_t> reply_tail;
-  std::atomic<std::uint64_t> request_head;
+  alignas(64) std::atomic<std::uint64_t> request_head;
   std::atomic<std::int64_t> begun_at;  // where time is limited: when the running job, or an element of it, began
   std::atomic<std::uint32_t> worn_out;  // before its last reply: it begins no other job, and wants to be replaced
   // The worker sets it before it sleeps on it (a futex); whoever clears it wakes the worker.
@@ -102,9 +119,11 @@ class channel {
   ~channel();
 
   channel_control& control() const noexcept { return *reinterpret_cast<channel_control*>(base_); }
-  std::byte* request_at(std::uint64_t position) const noexcept { return base_ + control_bytes + position % ring_bytes; }
-  std::byte* reply_at(std::uint64_t position) const noexcept {
-    return base_ + control_bytes + 2 * ring_bytes + position % ring_bytes;
+  request_header& request_at(std::uint64_t position) const noexcept {
+    return *reinterpret_cast<request_header*>(base_ + control_bytes + position % ring_bytes);
+  }
+  reply_header& reply_at(std::uint64_t position) const noexcept {
+    return *reinterpret_cast<reply_header*>(base_ + control_bytes + 2 * ring_bytes + position % ring_bytes);
   }
 
  private:
@@ -114,6 +133,29 @@ class channel {
 
   std::byte* base_;
 };
+
+// A module and an offset in it in one word. Offsets are less than 2^47, as addresses are; modules are fewer than 2^16, as a
+// process has no more mappings than that (vm.max_map_count).
+constexpr std::uint64_t packed(std::uint32_t module, std::uint64_t offset) noexcept {
+  return std::uint64_t{module} << 48 | offset;
+}
+constexpr std::uint32_t module_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word >> 48); }
+constexpr std::uint64_t offset_of(std::uint64_t word) noexcept { return word & ((std::uint64_t{1} << 48) - 1); }
+
+// What follows a header.
+template <class Header>
+std::byte* behind(Header& header) noexcept {
+  return reinterpret_cast<std::byte*>(&header + 1);
+}
+
+// Has the line fetched that will be written next, while there is nothing else to do.
+inline void expect_to_write([[maybe_unused]] void* line) noexcept {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*static_cast<std::byte*>(line)));
+#else
+  __builtin_prefetch(line, 1);
+#endif
+}
 
 // The bytes of a ring that a message takes.
 constexpr std::size_t message_bytes(std::size_t header, std::size_t payload) noexcept {

@@ -130,7 +130,7 @@ void dispatcher::submit(process_job& job) noexcept {
       if (broken_)
         lose_zygote(over);
       else
-        feed(*job.pool, over);
+        deal_all(*job.pool, over);  // who has nothing to do had nothing to do before: nothing to even out
     }
   }
   finish(over);
@@ -153,14 +153,12 @@ void dispatcher::stop(process_job& job) noexcept {
 }
 
 void dispatcher::help(bool (*enough)(void const*), void const* argument) noexcept {
-  {
-    std::lock_guard const hold(lock_);
-    std::size_t const busy = busy_workers();
-    // One spinner at most, and none that would take a worker's processor.
-    if (helped_.load(std::memory_order_relaxed) || busy == 0 || busy + 1 > processors_) return;
-    helped_.store(true, std::memory_order_relaxed);
-  }
-  drive([&] { return enough(argument); });
+  std::unique_lock hold(lock_);
+  std::size_t const busy = busy_workers();
+  // One spinner at most, and none that would take a worker's processor.
+  if (helped_.load(std::memory_order_relaxed) || busy == 0 || busy + 1 > processors_) return;
+  helped_.store(true, std::memory_order_relaxed);
+  drive(hold, [&] { return enough(argument); });
   helped_.store(false, std::memory_order_relaxed);
 }
 
@@ -170,7 +168,10 @@ void dispatcher::look_for_replies() noexcept {
   for (;;) {
     auto const rung = bell_.rung();  // before the looks
     // Whoever waits for a result takes it in faster than we could wake him: we leave it to him.
-    drive([this] { return helped_.load(std::memory_order_relaxed); });
+    {
+      std::unique_lock hold(lock_);
+      drive(hold, [this] { return helped_.load(std::memory_order_relaxed); });
+    }
     std::int64_t until = INT64_MAX;
     ended over;
     {
@@ -209,53 +210,51 @@ void dispatcher::look_for_deaths() noexcept {
   }
 }
 
-// Takes replies in until `enough`, or until it would be a waste of the processor.
+// Takes replies in until `enough`, or until it would be a waste of the processor. A reply that is found at once costs one
+// section under the lock; the caller holds it, and does not afterwards.
 template <class Enough>
-void dispatcher::drive(Enough enough) noexcept {
-  {
-    std::lock_guard const hold(lock_);
-    if (drivers_++ == 0) want_bells(false);
-  }
-  std::int64_t idle_since = 0;
-  for (unsigned turn = 0;; ++turn) {
-    bool const progress = step();
-    if (enough()) break;
-    if (progress) idle_since = 0;
-    if (progress || turn % 16 != 0) {
-      cpu_relax();
-      continue;
-    }
-    std::int64_t const time = now();
-    if (idle_since == 0) idle_since = time;
-    std::lock_guard const hold(lock_);
-    std::size_t const busy = busy_workers();
-    if (busy == 0 || busy + 1 > processors_ || time - idle_since > longest_spin) break;
-  }
-  {
-    std::lock_guard const hold(lock_);
-    if (--drivers_ != 0) return;
-    want_bells(true);
-  }
-  step();  // what was answered before the bells were wanted: the look of (B1)
-}
-
-bool dispatcher::step() noexcept {
-  ended over;
-  bool progress = false;
-  {
-    std::lock_guard const hold(lock_);
+void dispatcher::drive(std::unique_lock<small_lock>& hold, Enough enough) noexcept {
+  if (drivers_++ == 0)
     for (auto& w : workers_)
-      if (!w->sent.empty() && take_replies(*w, over)) progress = true;
-    if (progress) feed_all(over);
+      if (!w->sent.empty()) w->end.want_no_bell();
+  std::int64_t idle_since = 0;
+  for (unsigned turn = 1;; ++turn) {
+    ended over;
+    bool const progress = take_all_replies(over);
+    std::size_t const busy = busy_workers();
+    if (busy == 0) --drivers_;  // there is nobody whose bell would have to be wanted
+    hold.unlock();
+    finish(over);
+    if (busy == 0) return;
+    if (enough()) break;
+    if (progress) {
+      idle_since = 0;
+    } else if (turn % 16 == 0) {
+      std::int64_t const time = now();
+      if (idle_since == 0) idle_since = time;
+      if (busy + 1 > processors_ || time - idle_since > longest_spin) break;
+    }
+    cpu_relax();
+    hold.lock();
   }
+  hold.lock();
+  ended over;
+  if (--drivers_ == 0) {
+    // (B1) for every worker that may answer; see parent_end::want_bell().
+    for (auto& w : workers_)
+      if (!w->sent.empty()) w->end.want_bell();
+    take_all_replies(over);  // what was answered before the bells were wanted: the look of (B1)
+  }
+  hold.unlock();
   finish(over);
-  return progress;
 }
 
-// (B1) for every worker that may answer; see parent_end::want_bell().
-void dispatcher::want_bells(bool wanted) noexcept {
+bool dispatcher::take_all_replies(ended& over) noexcept {
+  bool progress = false;
   for (auto& w : workers_)
-    if (!w->sent.empty()) w->end.want_bell(wanted);
+    if (!w->sent.empty() && take_replies(*w, over)) progress = true;
+  if (progress) feed_all(over);
+  return progress;
 }
 
 // ---- jobs out
@@ -265,11 +264,13 @@ void dispatcher::feed_all(ended& over) noexcept {
 }
 
 void dispatcher::feed(pool& p, ended& over) noexcept {
+  deal_all(p, over);
+  if (p.queued.empty() && even_out(p)) deal_all(p, over);
+}
+
+void dispatcher::deal_all(pool& p, ended& over) noexcept {
   while (!p.queued.empty() && deal(p, over)) {
   }
-  if (p.queued.empty() && even_out(p))
-    while (!p.queued.empty() && deal(p, over)) {
-    }
 }
 
 // Sends the first job of the queue to somebody. False if nobody can take it now.

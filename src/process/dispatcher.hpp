@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/lock.hpp"
 #include "process/arena.hpp"
 #include "process/bell.hpp"
 #include "process/job_list.hpp"
@@ -93,18 +94,19 @@ class dispatcher {
   void look_for_replies() noexcept;
   void look_for_deaths() noexcept;
   template <class Enough>
-  void drive(Enough enough) noexcept;
-  bool step() noexcept;
+  void drive(std::unique_lock<small_lock>& hold, Enough enough) noexcept;
 
   // All below: under the lock.
   void feed_all(ended& over) noexcept;
   void feed(pool& p, ended& over) noexcept;
+  void deal_all(pool& p, ended& over) noexcept;
   bool deal(pool& p, ended& over) noexcept;
   bool even_out(pool& p) noexcept;
   worker* choose(pool& p, ended& over) noexcept;
   worker* start_worker(pool& p, std::exception_ptr& why) noexcept;
   unsigned free_slot() const;
   bool send(worker& w, process_job& job) noexcept;
+  bool take_all_replies(ended& over) noexcept;
   bool take_replies(worker& w, ended& over) noexcept;
   static void take(worker& w, process_job& job, parent_end::reply const& r) noexcept;
   void wear_out(worker& w) noexcept;
@@ -125,7 +127,6 @@ class dispatcher {
   void requeue(worker& w) noexcept;
   void fail_queued(pool& p, std::exception_ptr const& why, ended& over) noexcept;
   void lose_zygote(ended& over) noexcept;
-  void want_bells(bool wanted) noexcept;
   void remove_workers(pool& p) noexcept;
 
   void finish(ended& over) noexcept;
@@ -137,7 +138,7 @@ class dispatcher {
   unsigned const processors_;
   bell bell_;
 
-  std::mutex lock_;
+  small_lock lock_;
   std::vector<std::unique_ptr<pool>> pools_;
   pool* first_pool_ = nullptr;  // `processes`; constant
   std::vector<std::unique_ptr<worker>> workers_;
@@ -151,7 +152,7 @@ class dispatcher {
   bool broken_ = false;  // the zygote is gone
   std::atomic<bool> leaving_{false};  // (LV1) release before the zygote is told, acquire when it has gone
   bool ending_ = false;
-  std::condition_variable pool_changed_;  // a pool that ends has lost a job or a worker; or all ends
+  std::condition_variable_any pool_changed_;  // a pool that ends has lost a job or a worker; or all ends
 
   std::thread replies_;
   std::thread deaths_;

@@ -12,59 +12,63 @@ namespace errand::detail {
 void parent_end::reset(std::uint64_t arena_slot) noexcept {
   auto& control = channel_.control();
   // Relaxed: the worker does not exist yet; its fork orders all this before it.
-  control.request_tail.store(0, std::memory_order_relaxed);
   control.may_spin.store(0, std::memory_order_relaxed);
   control.reply_head.store(0, std::memory_order_relaxed);
-  control.reply_tail.store(0, std::memory_order_relaxed);
   control.request_head.store(0, std::memory_order_relaxed);
   control.begun_at.store(0, std::memory_order_relaxed);
   control.worn_out.store(0, std::memory_order_relaxed);
   control.asleep.store(0, std::memory_order_relaxed);
   control.bell_wanted.store(0, std::memory_order_relaxed);
   control.arena_slot = arena_slot;
+  channel_.request_at(0).state.store(request_state::nothing, std::memory_order_relaxed);
+  channel_.reply_at(0).kind.store(reply_kind::nothing, std::memory_order_relaxed);
   request_tail_ = request_head_ = reply_head_ = 0;
   reply_bytes_ = 0;
   may_spin_ = false;
 }
 
+bool parent_end::has_room_for(std::size_t bytes) noexcept {
+  if (bytes <= ring_bytes - (request_tail_ - request_head_)) return true;
+  // (F1) acquire: what the worker has read may be written over; pairs with (F2) in worker_end::publish().
+  std::uint64_t const head = channel_.control().request_head.load(std::memory_order_acquire);
+  if (head > request_head_ && head <= request_tail_) request_head_ = head;
+  return bytes <= ring_bytes - (request_tail_ - request_head_);
+}
+
 bool parent_end::try_send(process_job& job, bool bell) noexcept {
   auto& control = channel_.control();
   auto const& arguments = job.arguments;
-  std::size_t const inlined = arguments.large() == nullptr ? arguments.size() : 0;
-  std::size_t const bytes = message_bytes(sizeof(request_header), inlined);
+  arena_piece const* const large = arguments.large();
+  std::size_t const follows = large == nullptr ? arguments.size() : sizeof(arguments_place);
+  std::size_t const bytes = message_bytes(sizeof(request_header), follows);
+  if (!has_room_for(bytes + message_alignment)) return false;
 
-  // (F1) acquire: what the worker has read may be written over; pairs with (F2) in worker_end::publish().
-  std::uint64_t const head = control.request_head.load(std::memory_order_acquire);
-  if (head > request_head_ && head <= request_tail_) request_head_ = head;
-  if (bytes > ring_bytes - (request_tail_ - request_head_)) return false;
-
-  std::byte* const at = channel_.request_at(request_tail_);
-  auto* const header = ::new (static_cast<void*>(at)) request_header{
-      request_state::sent,
-      static_cast<std::uint32_t>(bytes),
-      job.id,
-      job.entry_module,
-      job.target_module,
-      job.entry_offset,
-      job.target_offset,
-      arguments.size(),
-      arguments.large() == nullptr ? 0 : arguments.large()->place,
-      static_cast<std::uint32_t>(arguments.pieces.size()),
-  };
-  if (inlined != 0) std::memcpy(at + sizeof(*header), arguments.data(), inlined);
+  request_header& header = channel_.request_at(request_tail_);
+  request_header& next = channel_.request_at(request_tail_ + bytes);
+  next.state.store(request_state::nothing, std::memory_order_relaxed);  // published by (R1)
+  header.size = large == nullptr ? static_cast<std::uint16_t>(follows) : lies_elsewhere;
+  header.pieces = static_cast<std::uint16_t>(arguments.pieces.size());
+  header.id = job.id;
+  header.entry = packed(job.entry_module, job.entry_offset);
+  header.target = packed(job.target_module, job.target_offset);
+  if (large != nullptr)
+    ::new (static_cast<void*>(behind(header))) arguments_place{large->place, arguments.size()};
+  else if (follows != 0)
+    std::memcpy(behind(header), arguments.data(), follows);
   job.position = request_tail_;
   request_tail_ += bytes;
   if (bell) control.bell_wanted.store(1, std::memory_order_relaxed);  // published by (R1)
 
   // (R1) seq_cst: publishes the message, then looks whether the worker sleeps; pairs with (R2) in worker_end::wait():
   // says that it sleeps, then looks for a message.
-  control.request_tail.store(request_tail_);
+  header.state.store(request_state::sent);
   if (control.asleep.load() != 0 && control.asleep.exchange(0) != 0) wake_shared(control.asleep);
+  expect_to_write(reinterpret_cast<std::byte*>(&next) + message_alignment);
   return true;
 }
 
 bool parent_end::try_recall(process_job const& job) noexcept {
-  auto& state = reinterpret_cast<request_header*>(channel_.request_at(job.position))->state;
+  auto& state = channel_.request_at(job.position).state;
   auto expected = request_state::sent;
   // (K1) one of the two compare-exchanges wins; pairs with (K2) in worker_end::next().
   return state.compare_exchange_strong(expected, request_state::recalled, std::memory_order_relaxed);
@@ -72,29 +76,33 @@ bool parent_end::try_recall(process_job const& job) noexcept {
 
 bool parent_end::was_begun(process_job const& job) const noexcept {
   // Relaxed: the worker is dead and reaped, which orders all it did before this.
-  auto& state = reinterpret_cast<request_header*>(channel_.request_at(job.position))->state;
-  return state.load(std::memory_order_relaxed) != request_state::sent;
+  return channel_.request_at(job.position).state.load(std::memory_order_relaxed) != request_state::sent;
 }
 
 parent_end::look parent_end::peek(reply& found) noexcept {
+  reply_header& header = channel_.reply_at(reply_head_);
   // (A2) seq_cst: sees the whole reply, pairs with (A1) in worker_end::publish(); and is the look of (B1).
-  std::uint64_t const tail = channel_.control().reply_tail.load();
-  if (tail == reply_head_) return look::nothing;
-  std::uint64_t const available = tail - reply_head_;
-  if (tail < reply_head_ || available > ring_bytes) return look::corrupt;
+  reply_kind const kind = header.kind.load();
+  if (kind == reply_kind::nothing) return look::nothing;
+  if (kind != reply_kind::value && kind != reply_kind::exception) return look::corrupt;
 
-  reply_header header;
-  std::byte const* const at = channel_.reply_at(reply_head_);
-  std::memcpy(&header, at, sizeof header);
-  bool const known = header.kind == reply_kind::value || header.kind == reply_kind::exception;
-  std::size_t const inlined = header.place == 0 ? header.size : 0;
-  if (!known || inlined > inline_limit || header.bytes != message_bytes(sizeof header, inlined) ||
-      header.bytes > available)
+  // Read once each: a worker that writes over its ring may change them meanwhile.
+  std::uint16_t size = 0;
+  std::uint16_t pieces = 0;
+  std::memcpy(&size, &header.size, sizeof size);
+  std::memcpy(&pieces, &header.pieces, sizeof pieces);
+  std::byte const* const at = behind(header);
+  reply_place lies{};
+  if (size == lies_elsewhere)
+    std::memcpy(&lies, at, sizeof lies);
+  else if (size > inline_limit)
     return look::corrupt;
-
-  reply_bytes_ = header.bytes;
-  found = {header.id, header.kind == reply_kind::exception, header.place == 0 ? at + sizeof header : nullptr,
-           {header.place, header.capacity, header.size, header.number}, header.pieces};
+  else
+    lies.size = size;
+  if (size == lies_elsewhere && lies.place == 0) return look::corrupt;
+  reply_bytes_ = message_bytes(sizeof header, size == lies_elsewhere ? sizeof lies : size);
+  found = {header.id, kind == reply_kind::exception, size == lies_elsewhere ? nullptr : at,
+           {lies.place, lies.capacity, lies.size, lies.number}, pieces};
   return look::reply;
 }
 

@@ -45,7 +45,9 @@ class parent_end {
 
   // Whether the worker is to ring the parent's bell after its next reply. (B1) seq_cst: this store, then a look at the
   // replies; pairs with (B2) in worker_end: a reply, then a look at this word. One of the two sees the other.
-  void want_bell(bool wanted) noexcept { channel_.control().bell_wanted.store(wanted ? 1 : 0); }
+  void want_bell() noexcept { channel_.control().bell_wanted.store(1); }
+  // Relaxed: a bell that nobody needs does no harm.
+  void want_no_bell() noexcept { channel_.control().bell_wanted.store(0, std::memory_order_relaxed); }
   // When the running job, or an element of it, began, in nanoseconds of CLOCK_MONOTONIC; as the worker says, who may lie.
   std::int64_t begun_at() const noexcept { return channel_.control().begun_at.load(std::memory_order_relaxed); }
 
@@ -56,11 +58,13 @@ class parent_end {
   void let_spin(bool allowed) noexcept;
 
  private:
+  bool has_room_for(std::size_t bytes) noexcept;
+
   channel channel_;
   std::uint64_t request_tail_ = 0;
   std::uint64_t request_head_ = 0;  // the last believed value of the worker's
   std::uint64_t reply_head_ = 0;
-  std::uint32_t reply_bytes_ = 0;  // of the reply that peek() found
+  std::size_t reply_bytes_ = 0;  // of the reply that peek() found
   bool may_spin_ = false;
 };
 

@@ -109,6 +109,7 @@ process_world& the_world() {
 }
 
 dispatcher& the_dispatcher() {
+  if (process_world* const w = begun.load(std::memory_order_acquire); w != nullptr) return *w->jobs;  // (P3)
   process_world& w = the_world();
   std::call_once(w.jobs_made, [&] {
     w.jobs.emplace(w.origin, w.memory, w.modules, process_worker_count());

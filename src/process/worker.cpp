@@ -29,6 +29,8 @@ struct call_in_worker : process_call {
   bool replied = false;
 };
 
+function_place unpacked(std::uint64_t word) noexcept { return {module_of(word), offset_of(word)}; }
+
 // Of a fork that the job has made, only its parent may answer: the child does not have the rings.
 void require_worker(std::uint32_t generation) noexcept {
   if (process_generation != generation)
@@ -60,10 +62,10 @@ reply_kind run(worker_end& end, worker_world const& world, worker_birth const& b
   module_list const& modules = *world.modules;
   if (birth.tells_time) end.tell_time();
   try {
-    call_in_worker call{{end.arguments(request), modules.at({request.target_module, request.target_offset}), &make_room,
+    call_in_worker call{{end.arguments(request), modules.at(unpacked(request.target)), &make_room,
                          birth.tells_time ? &begin_element : nullptr, {}},
                         end};
-    auto const entry = reinterpret_cast<process_entry>(modules.at({request.entry_module, request.entry_offset}));
+    auto const entry = reinterpret_cast<process_entry>(modules.at(unpacked(request.entry)));
     entry(call);
     if (!call.replied) end.reply_room(0);
     pieces = std::move(call.reply_pieces);

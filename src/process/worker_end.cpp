@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #include "base/futex.hpp"
@@ -19,6 +20,11 @@ constexpr std::int64_t longest_spin = 50'000;
 constexpr std::int64_t shortest_spin = 3'000;
 // A parent that waits for this very reply takes it within this time; only then is it worth a system call to tell it.
 constexpr std::int64_t grace = 1'500;
+
+// In the ring.
+std::size_t bytes_of(request_header const& request) noexcept {
+  return message_bytes(sizeof request, request.size == lies_elsewhere ? sizeof(arguments_place) : request.size);
+}
 
 }  // namespace
 
@@ -36,12 +42,12 @@ worker_end::worker_end(int shared_fd, unsigned slot, pid_t zygote)
 
 request_header const& worker_end::next() noexcept {
   for (;;) {
-    wait();
-    auto& request = *reinterpret_cast<request_header*>(channel_.request_at(request_head_));
-    auto state = request_state::sent;
+    request_header& request = channel_.request_at(request_head_);
+    auto state = wait(request);
     // (K2) pairs with (K1) in parent_end::try_recall(). Relaxed: (R2) has made the message visible.
-    if (request.state.compare_exchange_strong(state, request_state::started, std::memory_order_relaxed)) {
-      request_bytes_ = request.bytes;  // while it can be trusted: the job may write over it
+    if (state == request_state::sent &&
+        request.state.compare_exchange_strong(state, request_state::started, std::memory_order_relaxed)) {
+      request_bytes_ = bytes_of(request);  // while it can be trusted: the job may write over it
       return request;
     }
     // Neither sent nor recalled: the last job has written over the ring. The next has not been begun, and goes to others.
@@ -49,48 +55,55 @@ request_header const& worker_end::next() noexcept {
       request.state.store(request_state::sent, std::memory_order_relaxed);  // our death orders it before was_begun()
       ::_exit(EXIT_FAILURE);
     }
-    request_head_ += request.bytes;
+    request_head_ += bytes_of(request);
     // (F2), see publish().
     channel_.control().request_head.store(request_head_, std::memory_order_release);
   }
 }
 
-// Until there is a request at request_head_.
-void worker_end::wait() noexcept {
-  auto& control = channel_.control();
+// Until there is a request; its state then, which is not `nothing`.
+request_state worker_end::wait(request_header const& request) noexcept {
   // (R2) seq_cst, as the three below: sees the whole message; pairs with (R1) in parent_end::try_send().
-  if (control.request_tail.load() != request_head_) {
+  auto state = request.state.load();
+  if (state != request_state::nothing) {
     ring();  // the next job may take long; the parent shall not wait for it to learn of the last
-    return;
+    return state;
   }
-  if (spin()) return;
+  state = spin(request);
+  if (state != request_state::nothing) return state;
   ring();
   stay_bound_to_zygote();
+  auto& asleep = channel_.control().asleep;
   for (;;) {
-    control.asleep.store(1);                                  // (R2) says so,
-    if (control.request_tail.load() != request_head_) break;  // (R2) then looks
-    wait_shared(control.asleep, 1);
+    asleep.store(1);               // (R2) says so,
+    state = request.state.load();  // (R2) then looks
+    if (state != request_state::nothing) break;
+    wait_shared(asleep, 1);
   }
-  control.asleep.store(0, std::memory_order_relaxed);  // no harm if the parent has cleared it already
+  asleep.store(0, std::memory_order_relaxed);  // no harm if the parent has cleared it already
+  return state;
 }
 
-bool worker_end::spin() noexcept {
+// `nothing` if it may not spin, or has in vain.
+request_state worker_end::spin(request_header const& request) noexcept {
   auto& control = channel_.control();
-  if (control.may_spin.load(std::memory_order_relaxed) == 0) return false;
-  std::int64_t const begin = now();
+  if (control.may_spin.load(std::memory_order_relaxed) == 0) return request_state::nothing;
+  std::int64_t begin = 0;  // of the second round: a job that comes at once costs no look at the clock
   for (unsigned turn = 1;; ++turn) {
-    if (control.request_tail.load() != request_head_) {  // (R2)
+    if (auto const state = request.state.load(); state != request_state::nothing) {  // (R2)
       patience_ = longest_spin;
-      return true;
+      return state;
     }
     cpu_relax();
     if (turn % 16 != 0) continue;
-    std::int64_t const spent = now() - begin;
+    std::int64_t const time = now();
+    if (begin == 0) begin = time;
+    std::int64_t const spent = time - begin;
     if (spent > grace) ring();
     if (spent > patience_ || control.may_spin.load(std::memory_order_relaxed) == 0) break;
   }
   patience_ = std::max(patience_ / 2, shortest_spin);
-  return false;
+  return request_state::nothing;
 }
 
 // Tells the parent of replies, if it has asked to be told and not looked since.
@@ -116,49 +129,63 @@ void worker_end::rest() noexcept {
 
 process_message worker_end::arguments(request_header const& request) {
   auto const* bytes = reinterpret_cast<std::byte const*>(&request + 1);
-  if (request.place != 0) bytes = large_arguments_.emplace(memory_->file.fd(), request.place, request.size).data();
-  argument_pieces_ = pieces_of(bytes, request.size, request.pieces,
-                               [&](piece_entry const& named) { return borrowed_->adopt(named); });
+  std::size_t size = request.size;
+  if (size == lies_elsewhere) {
+    arguments_place lies;
+    std::memcpy(&lies, bytes, sizeof lies);
+    size = lies.size;
+    bytes = large_arguments_.emplace(memory_->file.fd(), lies.place, size).data();
+  }
+  if (request.pieces == 0) return {bytes, size, nullptr, 0};
+  argument_pieces_ =
+      pieces_of(bytes, size, request.pieces, [&](piece_entry const& named) { return borrowed_->adopt(named); });
   std::size_t const table = request.pieces * sizeof(piece_entry);
-  return {bytes, request.size - table, argument_pieces_.data(), argument_pieces_.size()};
+  return {bytes, size - table, argument_pieces_.data(), argument_pieces_.size()};
 }
 
 std::byte* worker_end::reply_room(std::size_t bytes) {
-  // (G2) acquire: pairs with (G1) in parent_end::pop().
-  std::uint64_t const head = channel_.control().reply_head.load(std::memory_order_acquire);
-  std::size_t const room = ring_bytes - (reply_tail_ - head);
-  // What remains always suffices for the headers of a full window: a worker never waits for room.
-  std::size_t const reserve = window_limit * message_bytes(sizeof(reply_header), 0);
+  // What remains always suffices for the headers of a full window, and the line behind them: a worker never waits for room.
+  constexpr std::size_t reserve = (window_limit + 1) * message_alignment;
+  static_assert(sizeof(reply_header) + sizeof(reply_place) <= message_alignment);
+  std::size_t const wanted = message_bytes(sizeof(reply_header), bytes) + reserve;
   reply_size_ = bytes;
-  large_reply_.reset();
-  if (bytes <= inline_limit && message_bytes(sizeof(reply_header), bytes) + reserve <= room)
-    return channel_.reply_at(reply_tail_) + sizeof(reply_header);
+  if (large_reply_) large_reply_.reset();
+  if (bytes <= inline_limit) {
+    // (G2) acquire: pairs with (G1) in parent_end::pop().
+    if (wanted > ring_bytes - (reply_tail_ - reply_head_))
+      reply_head_ = channel_.control().reply_head.load(std::memory_order_acquire);
+    if (wanted <= ring_bytes - (reply_tail_ - reply_head_)) return behind(channel_.reply_at(reply_tail_));
+  }
   large_reply_ = piece_ref{arena_->allocate(bytes)};
   return large_reply_->data;
 }
 
 void worker_end::publish(request_header const& request, reply_kind kind, piece_list& pieces) noexcept {
-  std::size_t const bytes = message_bytes(sizeof(reply_header), large_reply_ ? 0 : reply_size_);
-  reply_header header{request.id, static_cast<std::uint32_t>(bytes), kind, reply_size_, 0, 0, 0, 0};
-  header.pieces = static_cast<std::uint32_t>(pieces.size());
+  std::size_t const bytes = message_bytes(sizeof(reply_header), large_reply_ ? sizeof(reply_place) : reply_size_);
+  reply_header& header = channel_.reply_at(reply_tail_);
+  reply_header& next = channel_.reply_at(reply_tail_ + bytes);
+  next.kind.store(reply_kind::nothing, std::memory_order_relaxed);  // published by (A1)
+  header.size = large_reply_ ? lies_elsewhere : static_cast<std::uint16_t>(reply_size_);
+  header.pieces = static_cast<std::uint16_t>(pieces.size());
+  header.id = request.id;
   if (large_reply_) {
-    header.place = large_reply_->place;
-    header.capacity = large_reply_->capacity;
-    header.number = large_reply_->number;
+    ::new (static_cast<void*>(behind(header)))
+        reply_place{large_reply_->place, large_reply_->capacity, reply_size_, large_reply_->number, 0};
     arena_->lend(*large_reply_.get());
   }
   for (piece_ref const& p : pieces) arena_->lend(*p.get());
-  ::new (static_cast<void*>(channel_.reply_at(reply_tail_))) reply_header{header};
-  argument_pieces_.clear();
+  if (!argument_pieces_.empty()) {  // they are the parent's as soon as it has the reply
+    argument_pieces_.clear();
+    borrowed_->end_of_job();
+  }
   large_arguments_.reset();
-  borrowed_->end_of_job();
+  // (A1) seq_cst: publishes the reply, pairs with (A2) in parent_end::peek(); and comes before the look of (B2).
+  header.kind.store(kind);
   reply_tail_ += bytes;
   request_head_ += request_bytes_;
-  auto& control = channel_.control();
-  // (F2) release: the request has been read; pairs with (F1) in parent_end::try_send().
-  control.request_head.store(request_head_, std::memory_order_release);
-  // (A1) seq_cst: publishes the reply, pairs with (A2) in parent_end::peek(); and comes before the look of (B2).
-  control.reply_tail.store(reply_tail_);
+  // (F2) release: the request has been read; pairs with (F1) in parent_end::has_room_for().
+  channel_.control().request_head.store(request_head_, std::memory_order_release);
+  expect_to_write(reinterpret_cast<std::byte*>(&next) + message_alignment);
   owes_bell_ = true;
   if (pieces.empty() && !large_reply_) return;
   ring();  // what follows takes long enough that the parent should not have to wait for it

@@ -50,8 +50,8 @@ class worker_end {
   void publish(request_header const& request, reply_kind kind, piece_list& pieces) noexcept;
 
  private:
-  void wait() noexcept;
-  bool spin() noexcept;
+  request_state wait(request_header const& request) noexcept;
+  request_state spin(request_header const& request) noexcept;
   void ring() noexcept;
   void stay_bound_to_zygote() const noexcept;
 
@@ -63,8 +63,9 @@ class worker_end {
   owner_ptr<arena> arena_;
   owner_ptr<borrowed_memory> borrowed_;
   std::uint64_t request_head_ = 0;
-  std::uint32_t request_bytes_ = 0;  // of the request being served
+  std::size_t request_bytes_ = 0;  // of the request being served
   std::uint64_t reply_tail_ = 0;
+  std::uint64_t reply_head_ = 0;  // of the parent's, as last seen
   std::optional<file_view> large_arguments_;
   piece_list argument_pieces_;
   piece_ref large_reply_;
