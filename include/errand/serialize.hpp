@@ -41,7 +41,9 @@
 
 namespace errand {
 
-/// The archives of cereal's that a message is written to and read from. Binary, for this machine alone, no streams.
+/// The archives of cereal's that a message is written to and read from: what a type's `serialize` or `save` is called with,
+/// and its `load`. Binary, for this machine alone, no streams. Made by errand; `archive(x, y)` is all that one calls. What a
+/// serialiser throws ends the call: in async() of an argument, in get() of a result.
 class process_output : public cereal::OutputArchive<process_output, cereal::AllowEmptyClassElision> {
  public:
   explicit process_output(detail::byte_writer& to)
