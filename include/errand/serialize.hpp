@@ -102,6 +102,10 @@ constexpr bool is_cereals_own() {
 template <class T>
 concept plain_struct = std::is_class_v<T> && !is_cereals_own<T>() && goes_as_bytes<T> && !known_to_cereal<T>;
 
+/// A std::filesystem::path, likewise, for which cereal has no function by itself.
+template <class T>
+concept unknown_path = filesystem_path<T> && !known_to_cereal<T>;
+
 template <class T>
 inline constexpr bool is_shared_vector = false;
 template <class T>
@@ -226,6 +230,17 @@ void CEREAL_LOAD_FUNCTION_NAME(process_input& archive, T& value) {
   archive.loadBinary(std::addressof(value), sizeof value);
 }
 
+template <detail::unknown_path T>
+void CEREAL_SAVE_FUNCTION_NAME(process_output& archive, T const& value) {
+  archive(value.native());
+}
+template <detail::unknown_path T>
+void CEREAL_LOAD_FUNCTION_NAME(process_input& archive, T& value) {
+  std::string name;
+  archive(name);
+  value = T(std::move(name));
+}
+
 template <class T>
 void CEREAL_SAVE_FUNCTION_NAME(process_output& archive, shared_vector<T> const& value) {
   archive.writer().put(value);
@@ -240,5 +255,6 @@ void CEREAL_LOAD_FUNCTION_NAME(process_input& archive, shared_vector<T>& value) 
 CEREAL_REGISTER_ARCHIVE(errand::process_output)
 CEREAL_REGISTER_ARCHIVE(errand::process_input)
 CEREAL_SETUP_ARCHIVE_TRAITS(errand::process_input, errand::process_output)
+CEREAL_SETUP_ARCHIVE_TRAITS(errand::detail::asking::input, errand::detail::asking::output)
 
 #endif
