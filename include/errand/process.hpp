@@ -169,7 +169,8 @@ struct process_how {
 };
 
 /// Makes that copy of the program now. Needed only in a program that starts threads by itself before it first uses errand:
-/// then put `errand::process_support processes_first;` at the top of main. Throws std::system_error if the kernel refuses.
+/// then put `errand::process_support processes_first;` at the top of main. Costs a fork, the first time; never waits. Throws
+/// std::runtime_error if the program has threads already, std::system_error if the kernel refuses.
 class process_support {
  public:
   process_support() { detail::start_zygote(); }
@@ -209,9 +210,9 @@ auto start_in_process(process_how const& how, F&& f, Args&&... args) {
 
 /// Starts f(args...) in a worker process, of `processes` or of a pool, and returns at once with its future. f is a function,
 /// a member function or a lambda that captures nothing, or by_value(...). Arguments and result are copied there and back:
-/// trivially copyable ones, strings, vectors, pairs and tuples of such; others with <errand/serialize.hpp>, large ones best
-/// as a shared_vector. Pointers, references, views and iterators do not compile. Some 20 ns for bytes and 250 for a small
-/// struct of cereal's, each way; see docs/reference/process.md.
+/// trivially copyable ones, strings, paths, and vectors, pairs and tuples of all these; others with <errand/serialize.hpp>,
+/// large ones best as a shared_vector. Pointers, references, views and iterators do not compile. Some 20 ns for bytes and 250
+/// for a small struct of cereal's, each way; see docs/reference/process.md.
 ///
 /// get() rethrows what f threw (see remote_error), or throws process_died if its process did not live to the end: then
 /// this task is lost and no other. A stop, also that of a dropped future, removes a task that has not begun; the process

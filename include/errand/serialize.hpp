@@ -41,7 +41,9 @@
 
 namespace errand {
 
-/// The archives of cereal's that a message is written to and read from. Binary, for this machine alone, no streams.
+/// The archives of cereal's that a message is written to and read from: what a type's `serialize` or `save` is called with,
+/// and its `load`. Binary, for this machine alone, no streams. Made by errand; `archive(x, y)` is all that one calls. What a
+/// serialiser throws ends the call: in async() of an argument, in get() of a result.
 class process_output : public cereal::OutputArchive<process_output, cereal::AllowEmptyClassElision> {
  public:
   explicit process_output(detail::byte_writer& to)
@@ -99,6 +101,10 @@ constexpr bool is_cereals_own() {
 /// A struct inside a container or another struct, that has no function of cereal's and needs none.
 template <class T>
 concept plain_struct = std::is_class_v<T> && !is_cereals_own<T>() && goes_as_bytes<T> && !known_to_cereal<T>;
+
+/// A std::filesystem::path, likewise, for which cereal has no function by itself.
+template <class T>
+concept unknown_path = filesystem_path<T> && !known_to_cereal<T>;
 
 template <class T>
 inline constexpr bool is_shared_vector = false;
@@ -224,6 +230,17 @@ void CEREAL_LOAD_FUNCTION_NAME(process_input& archive, T& value) {
   archive.loadBinary(std::addressof(value), sizeof value);
 }
 
+template <detail::unknown_path T>
+void CEREAL_SAVE_FUNCTION_NAME(process_output& archive, T const& value) {
+  archive(value.native());
+}
+template <detail::unknown_path T>
+void CEREAL_LOAD_FUNCTION_NAME(process_input& archive, T& value) {
+  std::string name;
+  archive(name);
+  value = T(std::move(name));
+}
+
 template <class T>
 void CEREAL_SAVE_FUNCTION_NAME(process_output& archive, shared_vector<T> const& value) {
   archive.writer().put(value);
@@ -238,5 +255,6 @@ void CEREAL_LOAD_FUNCTION_NAME(process_input& archive, shared_vector<T>& value) 
 CEREAL_REGISTER_ARCHIVE(errand::process_output)
 CEREAL_REGISTER_ARCHIVE(errand::process_input)
 CEREAL_SETUP_ARCHIVE_TRAITS(errand::process_input, errand::process_output)
+CEREAL_SETUP_ARCHIVE_TRAITS(errand::detail::asking::input, errand::detail::asking::output)
 
 #endif

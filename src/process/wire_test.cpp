@@ -62,6 +62,19 @@ struct person {
     archive(name, age, path, more);
   }
 };
+
+struct minimal {  // plain bytes, but for cereal, where it is a member
+  int number = 0;
+  bool operator==(minimal const&) const = default;
+  template <class Archive>
+  int save_minimal(Archive const&) const {
+    return number;
+  }
+  template <class Archive>
+  void load_minimal(Archive const&, int const& value) {
+    number = value;
+  }
+};
 person somebody() { return {"Ann", 30, {{1, 2}, {3, 4}}, {{"a", 1}, {"b", "two"}}}; }
 
 // Cut off anywhere, or with a byte too many, it is refused; changed, it is refused or read as something else.
@@ -117,6 +130,8 @@ TEST(wire, what_cereal_knows_comes_back_and_damage_is_noticed) {
   expect_guarded(random, std::map<int, std::string>{{1, "one"}, {2, "two"}});
   expect_guarded(random, std::variant<std::monostate, int, std::string>{"text"});
   expect_guarded(random, std::set<std::string>{"a", std::string(3000, 'b')});
+  expect_guarded(random, std::map<std::string, minimal>{{"a", {1}}, {"b", {2}}});
+  expect_guarded(random, std::map<std::string, std::filesystem::path>{{"a", "/tmp/a"}, {"b", ""}});
   expect_guarded(random, std::optional<std::vector<point>>{{{5, 6}}});
 }
 

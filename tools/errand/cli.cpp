@@ -28,6 +28,8 @@ constexpr char const* bench_footer =
     "  errand    serial threading multiprocess coro-thread coro-multi plain\n"
     "  rivals    std-thread std-async fork asio tbb openmp\n"
     "  python    python-serial python-threading python-multiprocess python-coro-thread python-coro-multi\n"
+    "Workloads cpu, io, durable, both and fine are the columns of one table. behind (a file written behind a computation)\n"
+    "and large (100 MiB made in another process, copied and in shared memory) have programs and tables of their own.\n"
     "\n"
     "Examples:\n"
     "  errand bench\n"
