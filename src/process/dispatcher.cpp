@@ -591,7 +591,7 @@ void dispatcher::bury(zygote::news const& n, ended& over, owner_ptr<lent_memory>
       end_job(*job, process_job_end::stopped, over);
     }
     p.stillborn = 0;
-  } else if (!was_meant && n.error == 0) {
+  } else if (!was_meant && n.error == 0 && !n.zygote_died) {
     ++p.stillborn;
   }
   requeue(w);
