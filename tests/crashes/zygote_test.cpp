@@ -57,11 +57,6 @@ struct family {
   pid_t zygote;  // that serves
 };
 
-bool is_zygote(pid_t process) {
-  std::ifstream comm{"/proc/" + std::to_string(process) + "/comm"};
-  std::string name;
-  return std::getline(comm, name) && name == "errand-zygote";
-}
 struct process_line {
   char state = 'X';
   pid_t parent = 0;
@@ -73,11 +68,17 @@ process_line line_of(pid_t process) {
   stat >> ignored >> ignored >> line.state >> line.parent;
   return line;
 }
+bool is_dead(pid_t process) { return std::string{"ZX"}.find(line_of(process).state) != std::string::npos; }
+bool is_zygote(pid_t process) {
+  std::ifstream comm{"/proc/" + std::to_string(process) + "/comm"};
+  std::string name;
+  return std::getline(comm, name) && name == "errand-zygote" && !is_dead(process);
+}
 pid_t parent_of(pid_t process) { return line_of(process).parent; }
 // Until it is no more than a number that nobody has asked for.
 void kill_now(pid_t process) {
   ::kill(process, SIGKILL);
-  while (std::string{"ZX"}.find(line_of(process).state) == std::string::npos) std::this_thread::yield();
+  while (!is_dead(process)) std::this_thread::yield();
 }
 pid_t heir_of(pid_t guardian) {
   auto const id = std::to_string(guardian);
@@ -204,8 +205,8 @@ TEST(guardians_death, costs_no_job_and_is_mended) {
   expect_well(in_own_program({}, [](auto const&) {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // so that we see whether anything is left
     {
-      errand::process_pool pool{2};
       for (int round = 0; round < 5; ++round) {
+        errand::process_pool pool{2};  // of which whoever serves now forks the workers
         int const first = round * 100;
         auto const [guardian, zygote] = family_of(pool);
         shared.begun.store(0);
@@ -238,7 +239,7 @@ TEST(guardians_death, costs_no_job_and_is_mended) {
         begun.push_back(errand::async(pool, for_ever));
         begun.push_back(errand::async(pool, for_ever));
         wait_until_begun(2);
-        ::kill(zygote, SIGKILL);
+        kill_now(zygote);
         for (auto& job : begun) job.request_stop();
         for (auto& job : begun) {
           auto const how = job.result();
