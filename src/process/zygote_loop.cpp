@@ -304,14 +304,14 @@ class zygote_loop {
   }
 
   void fork_worker(worker_birth const& birth, std::uint64_t serial) noexcept {
+    note(birth.slot, serial, 0);
     try {
       children_.reserve(children_.size() + 1);
       untold_.reserve(children_.capacity() + 2);  // one death each, and two lines more
     } catch (...) {
-      return put_off({.header = {.serial = serial, .error = ENOMEM}, .last_words = {}});
+      return put_off({.header = {.serial = serial, .slot = birth.slot, .error = ENOMEM}, .last_words = {}});
     }
     pid_t const self = ::getpid();
-    note(birth.slot, serial, 0);
     descriptor const errors = relay_.open(serial);
     pid_t const pid = fork_quietly();
     if (pid == 0) become_worker(self, birth, errors);
@@ -327,7 +327,7 @@ class zygote_loop {
 
   // For the guardian; alone there is none.
   void note(unsigned slot, std::uint64_t serial, pid_t pid) noexcept {
-    if (!table_ || slot > most_process_workers) return;
+    if (!table_) return;
     table_->at[slot].pid.store(pid, std::memory_order_relaxed);
     table_->at[slot].serial.store(serial, std::memory_order_relaxed);
     if (pid != 0) table_->births.fetch_add(1, std::memory_order_relaxed);
@@ -439,7 +439,7 @@ class zygote_loop {
 void run_zygote(worker_world const& world, int socket, pid_t program, sigset_t const& program_mask) noexcept {
   ::prctl(PR_SET_NAME, "errand-zygote");
   close_all_except({std::min(socket, world.shared_fd), std::max(socket, world.shared_fd)});
-  // Before that: where the program has no stderr, there is none to pass anything on to.
+  // Before the first three are filled: where the program has no stderr, there is none to pass anything on to.
   zygote_loop loop(world, socket, program, program_mask);
   fill_first_three();
   loop.run();

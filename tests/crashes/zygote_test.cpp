@@ -10,8 +10,10 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdint>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -178,6 +180,43 @@ TEST(zygotes_death, at_any_moment_of_short_jobs_loses_no_more_than_one_for_each_
     auto const s = pool.statistics();
     require(s.jobs == s.ended && s.lost == static_cast<std::uint64_t>(lost), to_string(s));
     require(s.workers_started == s.workers + s.workers_died + s.workers_killed + s.workers_recycled, to_string(s));
+  }));
+}
+
+// Every job has a worker of its own: orders to fork are under way at any moment, and are done once.
+TEST(zygotes_death, at_any_moment_of_a_fork_loses_no_order_and_does_none_twice) {
+  expect_well(in_own_program({}, [](auto const&) {
+    constexpr int jobs = 2000;
+    constexpr int kills = 40;
+    errand::process_pool pool{2, {.recycle_after = 1}};
+    pid_t const guardian = family_of(pool).guardian;
+    std::atomic<int> ended{0};
+    std::thread killer{[&] {
+      std::uint32_t random = 20;
+      int next = 0;
+      for (int k = 0; k < kills; ++k) {
+        random = random * 1664525U + 1013904223U;
+        next += static_cast<int>((random >> 16U) % (2 * jobs / kills - 10));
+        while (ended.load() < std::min(next, jobs)) std::this_thread::yield();
+        if (pid_t const zygote = heir_of(guardian); zygote != 0) ::kill(zygote, SIGKILL);
+      }
+    }};
+    std::vector<errand::future<int>> all;
+    for (int i = 0; i < jobs; ++i) all.push_back(errand::async(pool, innocent, i));
+    int lost = 0;
+    bool right = true;
+    for (int i = 0; i < jobs; ++i) {
+      bool const was_lost = lost_with_zygote(all[static_cast<std::size_t>(i)], i * 3 + 1);
+      int const runs = shared.runs[static_cast<std::size_t>(i)].load();
+      right = right && (runs == 1 || (was_lost && runs == 0));
+      lost += was_lost ? 1 : 0;
+      ended.store(i + 1);
+    }
+    killer.join();
+    require(right, "each ran once, or had just been begun");
+    require(lost <= 2 * kills, "no other is lost: " + std::to_string(lost));
+    auto const s = pool.statistics();
+    require(s.jobs == s.ended && s.lost == static_cast<std::uint64_t>(lost), to_string(s));
   }));
 }
 
