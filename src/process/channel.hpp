@@ -100,6 +100,8 @@ struct channel_control {
   alignas(64) std::atomic<std::uint64_t> request_head;
   std::atomic<std::int64_t> begun_at;  // where time is limited: when the running job, or an element of it, began
   std::atomic<std::uint32_t> worn_out;  // before its last reply: it begins no other job, and wants to be replaced
+  // Not 0, but if the worker's first thread has ended and others live on: then the kernel writes that (set_tid_address).
+  std::atomic<std::uint32_t> first_thread;
   // The worker sets it before it sleeps on it (a futex); whoever clears it wakes the worker.
   alignas(64) std::atomic<std::uint32_t> asleep;
   // The parent sets it when nobody there is looking; the worker takes it and rings the bell.

@@ -54,6 +54,7 @@ std::string described(process_job const& job) {
 std::exception_ptr death_of(process_job const& job, zygote::news const& death, char const* note) {
   std::string text = "errand: " + described(job) + " lost its worker process: " + in_words(death);
   if (note != nullptr) text += std::string("; ") + note;
+  if (death.zygote_died) text += "; the zygote, which forks the worker processes, has died, and its workers with it";
   return process_death(std::move(text), death);
 }
 
@@ -70,7 +71,8 @@ std::exception_ptr death_of_newborns(zygote::news const& last) {
 
 std::exception_ptr death_of_zygote() {
   return std::make_exception_ptr(process_died(
-      "errand: the zygote, which forks the worker processes, has died; no function can run in another process any more",
+      "errand: the zygote, which forks the worker processes, has died, and its guardian with it; no function can run in another "
+      "process any more",
       SIGKILL, 0));
 }
 

@@ -21,6 +21,8 @@ constexpr std::int64_t longest_spin = 50'000;
 // Jobs shorter than this are sent ahead, so that a worker need not wait for the next while we wake up.
 constexpr std::int64_t short_job = 2'000'000;
 constexpr std::int64_t work_ahead = 200'000;
+// While there are jobs, so often somebody looks whether those that answer are still there.
+constexpr std::int64_t look_after_workers = 1'000'000'000;
 // If so many workers in a row die before they begin a job, the next will too.
 constexpr unsigned hopeless = 3;
 
@@ -313,6 +315,10 @@ bool dispatcher::send(worker& w, process_job& job) noexcept {
   w.sent.push_back(job);
   w.given += job.calls;
   if (w.sent.size() == 1) begin_time(w);
+  if (sleeping_until_ == INT64_MAX) {  // there has been no job for a second
+    sleeping_until_ = INT64_MIN;
+    bell_.ring();
+  }
   w.last_use = ++uses_;
   bool const may_spin = busy_workers() + 1 <= processors_;
   if (spinner_ != nullptr && spinner_ != &w) spinner_->end.let_spin(false);
@@ -465,6 +471,10 @@ std::int64_t dispatcher::check_times(ended& over) noexcept {
   std::int64_t const time = now();
   bool stopped = false;
   for (auto& w : workers_) {
+    if (w->stage == life::alive && !w->sent.empty()) {
+      busy_at_ = time;
+      if (w->end.first_thread_has_ended()) condemn(*w, cause::headless);
+    }
     if (w->look_at > time || w->stage != life::alive || w->sent.empty()) continue;
     auto const limit = w->pool->limits.time;
     process_job& job = *w->sent.front();
@@ -479,7 +489,7 @@ std::int64_t dispatcher::check_times(ended& over) noexcept {
     stop_sent(*w, job, over);
   }
   if (stopped) feed_all(over);
-  std::int64_t next = INT64_MAX;
+  std::int64_t next = time - look_after_workers < busy_at_ ? time + look_after_workers : INT64_MAX;
   for (auto& w : workers_)
     if (w->stage == life::alive && !w->sent.empty()) next = std::min(next, w->look_at);
   return next;
@@ -583,7 +593,10 @@ void dispatcher::bury(zygote::news const& n, ended& over, owner_ptr<lent_memory>
   if (process_job* const job = w.sent.front(); job != nullptr && w.end.was_begun(*job)) {
     w.sent.erase(*job);
     if (!job->stop_wanted || w.killed_for == cause::overwrote) {
-      job->error = death_of(*job, n, w.killed_for == cause::overwrote ? "it had overwritten the memory shared with it" : nullptr);
+      job->error = death_of(*job, n,
+                            w.killed_for == cause::overwrote  ? "it had overwritten the memory shared with it"
+                            : w.killed_for == cause::headless ? "its first thread had ended by the system call exit"
+                                                              : nullptr);
       end_job(*job, process_job_end::died, over);
     } else if (job->overran) {
       job->error = overrun_of(*job, p.limits.time);
@@ -592,7 +605,7 @@ void dispatcher::bury(zygote::news const& n, ended& over, owner_ptr<lent_memory>
       end_job(*job, process_job_end::stopped, over);
     }
     p.stillborn = 0;
-  } else if (!was_meant && n.error == 0) {
+  } else if (!was_meant && n.error == 0 && !n.zygote_died) {
     ++p.stillborn;
   }
   requeue(w);
@@ -641,6 +654,7 @@ void dispatcher::count_death(worker& w) noexcept {
   switch (w.killed_for) {
     case cause::none:
     case cause::halted:
+    case cause::headless:
     case cause::overwrote:
       ++counted.workers_died;
       break;

@@ -30,7 +30,7 @@ namespace errand::detail {
 struct process_worker {
   enum class life : unsigned char { none, alive, dying };
   // Why we have it killed.
-  enum class cause : unsigned char { none, stop, halted, overwrote, recycled, pool_ended };
+  enum class cause : unsigned char { none, stop, halted, headless, overwrote, recycled, pool_ended };
 
   process_worker(int shared_fd, unsigned its_slot) : end(shared_fd, its_slot), slot(its_slot) {}
 
@@ -148,6 +148,7 @@ class dispatcher {
   std::uint64_t uses_ = 0;
   unsigned drivers_ = 0;                      // threads that look for replies right now
   std::atomic<bool> helped_{false};           // one of them is in help(). Set under the lock; read as a hint, without
+  std::int64_t busy_at_ = INT64_MIN;          // when look_for_replies() last saw a worker with a job
   std::int64_t sleeping_until_ = INT64_MIN;   // while look_for_replies() sleeps: up to when, if nobody rings
   bool broken_ = false;  // the zygote is gone
   std::atomic<bool> leaving_{false};  // (LV1) release before the zygote is told, acquire when it has gone

@@ -17,6 +17,7 @@ void parent_end::reset(std::uint64_t arena_slot) noexcept {
   control.request_head.store(0, std::memory_order_relaxed);
   control.begun_at.store(0, std::memory_order_relaxed);
   control.worn_out.store(0, std::memory_order_relaxed);
+  control.first_thread.store(1, std::memory_order_relaxed);
   control.asleep.store(0, std::memory_order_relaxed);
   control.bell_wanted.store(0, std::memory_order_relaxed);
   control.arena_slot = arena_slot;

@@ -54,6 +54,11 @@ class parent_end {
   // Whether the worker has said, before a reply that has been seen, that it will begin no other job.
   bool worn_out() const noexcept { return channel_.control().worn_out.load(std::memory_order_relaxed) != 0; }
 
+  // Whether the thread that would answer has ended, while others of the process live on.
+  bool first_thread_has_ended() const noexcept {
+    return channel_.control().first_thread.load(std::memory_order_relaxed) == 0;
+  }
+
   // A hint: whether the worker may look for its next job for a while before it sleeps.
   void let_spin(bool allowed) noexcept;
 

@@ -71,6 +71,12 @@ void stderr_relay::forget(std::uint64_t serial) noexcept {
   std::erase_if(sources_, [&](source const& s) { return s.serial == serial; });
 }
 
+void stderr_relay::forget_all() noexcept {
+  sources_.clear();
+  waiting_.clear();
+  dropped_ = 0;
+}
+
 std::string stderr_relay::last_words(std::uint64_t serial) noexcept {
   source* const found = of(serial);
   if (found == nullptr) return {};

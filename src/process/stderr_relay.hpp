@@ -27,8 +27,10 @@ class stderr_relay {
 
   // Makes a worker's pipe and returns its end; none if the kernel refuses: then the worker writes to the program's itself.
   descriptor open(std::uint64_t serial) noexcept;
-  // It could not be forked, or this process does not read for it any more.
+  // It could not be forked.
   void forget(std::uint64_t serial) noexcept;
+  // All is another process's, which has forked this one.
+  void forget_all() noexcept;
   // It is dead: takes in all that it has left in its pipe, and returns the last of it. Who else writes there (what it
   // started and put into a group of its own) is read on until the end.
   std::string last_words(std::uint64_t serial) noexcept;

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,6 +39,7 @@ worker_end::worker_end(int shared_fd, unsigned slot, pid_t zygote)
       borrowed_(new borrowed_memory(memory_)),
       patience_(longest_spin) {
   set_arena_of_process(arena_.get(), true);
+  ::syscall(SYS_set_tid_address, &channel_.control().first_thread);
 }
 
 request_header const& worker_end::next() noexcept {

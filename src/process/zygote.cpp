@@ -74,38 +74,53 @@ bool zygote::order_kill(std::uint64_t serial) noexcept {
 }
 
 bool zygote::wait_for(news& found) noexcept {
-  char bytes[most_news_bytes];
-  ssize_t got;
-  do got = ::recv(socket_.get(), bytes, sizeof bytes, 0);
-  while (got < 0 && errno == EINTR);
-  zygote_news_header header{};
-  if (got < static_cast<ssize_t>(sizeof header)) return false;
-  std::memcpy(&header, bytes, sizeof header);
-  found = {header.serial, header.error, header.signal, header.status, header.stopped, {}};
-  try {
-    found.last_words.assign(bytes + sizeof header, static_cast<std::size_t>(got) - sizeof header);
-  } catch (...) {
-    // No memory: the death is told without them.
+  for (;;) {
+    char bytes[most_news_bytes];
+    ssize_t got;
+    do got = ::recv(socket_.get(), bytes, sizeof bytes, 0);
+    while (got < 0 && errno == EINTR);
+    zygote_news_header header{};
+    if (got < static_cast<ssize_t>(sizeof header)) return false;
+    std::memcpy(&header, bytes, sizeof header);
+    if (header.guardian != 0) {
+      reap();  // the last one
+      pid_ = header.guardian;
+      continue;
+    }
+    found = {header.serial, header.error, header.signal, header.status, header.stopped, header.zygote_died, {}};
+    try {
+      found.last_words.assign(bytes + sizeof header, static_cast<std::size_t>(got) - sizeof header);
+    } catch (...) {
+      // No memory: the death is told without them.
+    }
+    return true;
   }
-  return true;
 }
 
-void zygote::hang_up() noexcept { ::shutdown(socket_.get(), SHUT_RDWR); }
+// It is dead, or about to end. Another's child, if it was an heir, unless those whose parents have died become ours.
+void zygote::reap() noexcept {
+  while (pid_ > 0 && ::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  pid_ = -1;
+}
+
+void zygote::hang_up() noexcept { ::shutdown(socket_.get(), SHUT_WR); }
 
 // Its end closes its socket, which poll() tells without being asked for anything.
 void zygote::let_go(std::chrono::milliseconds most) noexcept {
-  ::shutdown(socket_.get(), SHUT_WR);
+  hang_up();
   pollfd other_end{socket_.get(), 0, 0};
   while (::poll(&other_end, 1, static_cast<int>(most.count())) < 0 && errno == EINTR) {
   }
 }
 
 void zygote::end() noexcept {
-  socket_.reset();
-  if (pid_ < 0) return;
-  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  if (!socket_) return;
+  hang_up();
+  for (news n; wait_for(n);) {
   }
-  pid_ = -1;
+  socket_.reset();
+  reap();
 }
 
 void zygote::forget() noexcept {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // What the zygote does all its life: takes orders, forks workers, kills them, reaps them, reports their deaths, and
-// passes on what they write to their stderr. It has one thread, and waits for nothing but poll().
+// passes on what they write to their stderr. It has one thread, and waits for nothing but poll(). There are two of it: one
+// serves, its parent, the guardian, sleeps and lets another one serve if that dies (README.md, "The zygote's death").
 #pragma once
 
 #include <signal.h>

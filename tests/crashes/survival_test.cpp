@@ -451,11 +451,30 @@ TEST_F(what_it_must_survive, a_job_that_ends_its_thread) {
     ::pthread_exit(nullptr);
   });
   EXPECT_EQ(v.how, fate::died) << v.text;
-  // ThreadSanitizer has a thread of its own, with which the process would live on and answer nobody.
-  if (!errand::detail::thread_sanitizer) {
-    EXPECT_EQ(deed(pool, [] { ::syscall(SYS_exit, 0); }).how, fate::died);
-  }
+  EXPECT_EQ(deed(pool, [] { ::syscall(SYS_exit, 0); }).how, fate::died);
   expect_books_right(pool);
+}
+
+TEST_F(what_it_must_survive, a_job_that_ends_its_first_thread_while_others_of_its_own_run) {
+  if (errand::detail::thread_sanitizer) GTEST_SKIP() << "ThreadSanitizer: a worker may not start threads";
+  process_pool pool{2};
+  auto const beheaded = [] {
+    std::thread{[] {
+      for (;;) ::pause();
+    }}.detach();
+    ::syscall(SYS_exit, 0);
+  };
+  auto const expect_found_out = [](verdict const& v) {
+    EXPECT_EQ(v.how, fate::died) << v.text;
+    EXPECT_NE(v.text.find("its first thread had ended"), std::string::npos) << v.text;
+  };
+  expect_found_out(deed(pool, beheaded));
+  expect_books_right(pool);
+  // In a program that does nothing else, and in one that has slept for long.
+  expect_found_out(judge(errand::async(pool, beheaded)));
+  std::this_thread::sleep_for(2500ms);
+  expect_found_out(judge(errand::async(pool, beheaded)));
+  EXPECT_EQ(pool.statistics().workers_died, 3U);
 }
 
 TEST_F(what_it_must_survive, a_job_that_changes_its_process) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Worker processes where the system lacks something: no /proc, a full /dev/shm, no zygote, no program. Each in a
+// Worker processes where the system lacks something: no /proc, a full /dev/shm, no program. Each in a
 // program of its own, whose zygote is forked under these conditions.
 #include <gtest/gtest.h>
 #include <errand/process.hpp>
@@ -85,40 +85,6 @@ TEST(processes_survive, a_full_dev_shm) {
     }
     ::close(file);
     expect_all_works();
-  }));
-}
-
-TEST(processes_survive, the_zygotes_death_fails_all_jobs_of_all_pools_and_their_ends_do_not_wait) {
-  expect_well(in_own_program({}, [](auto const&) {
-    errand::process_pool a{2};
-    errand::process_pool b{2, {.time = 60s, .recycle_after = 2}};
-    pid_t const zygote = errand::async(a, [] { return ::getppid(); }).get();
-    std::vector<errand::future<void>> jobs;
-    for (int i = 0; i < 10; ++i) {
-      jobs.push_back(errand::async(a, [] {
-        for (;;) ::pause();
-      }));
-      jobs.push_back(errand::async({.on = b, .timeout = 60s}, [] {
-        for (;;) ::pause();
-      }));
-    }
-    ::kill(zygote, SIGKILL);
-    int failed = 0;
-    for (auto& job : jobs) {
-      try {
-        job.get();
-      } catch (errand::process_died const& e) {
-        failed += std::string{e.what()}.find("zygote") != std::string::npos ? 1 : 0;
-      }
-    }
-    require(failed == 20, "each says why: " + std::to_string(failed));
-    bool refused = false;
-    try {
-      errand::async(b, add, 1, 2).get();
-    } catch (errand::process_died const&) {
-      refused = true;
-    }
-    require(refused, "later ones too");
   }));
 }
 
