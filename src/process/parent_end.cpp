@@ -4,10 +4,15 @@
 #include <cstring>
 #include <errand/detail/process_job.hpp>
 #include <new>
+#include <utility>
 
 #include "process/memory_file.hpp"
 
 namespace errand::detail {
+
+parent_end::parent_end(int shared_fd, unsigned slot)
+    : channel_(shared_fd, slot, channel::after_fork::inherit),
+      cleared_(is_untouched(shared_fd, memory_file::slot_bytes * slot, memory_file::slot_bytes)) {}
 
 void parent_end::reset(std::uint64_t arena_slot) noexcept {
   auto& control = channel_.control();
@@ -19,9 +24,11 @@ void parent_end::reset(std::uint64_t arena_slot) noexcept {
   control.asleep.store(0, std::memory_order_relaxed);
   control.bell_wanted.store(0, std::memory_order_relaxed);
   control.arena_slot = arena_slot;
-  channel_.request_at(0).state.store(request_state::nothing, std::memory_order_relaxed);
-  channel_.reply_at(0).kind.store(reply_kind::nothing, std::memory_order_relaxed);
-  request_tail_ = request_head_ = reply_head_ = 0;
+  if (!std::exchange(cleared_, false)) {
+    clear_lines(&channel_.request_at(0), ring_bytes);
+    clear_lines(&channel_.reply_at(0), ring_bytes);
+  }
+  request_tail_ = request_head_ = reply_head_ = reply_cleared_ = 0;
   reply_bytes_ = 0;
   may_spin_ = false;
 }
@@ -40,11 +47,9 @@ bool parent_end::try_send(process_job& job, bool bell) noexcept {
   arena_piece const* const large = arguments.large();
   std::size_t const follows = large == nullptr ? arguments.size() : sizeof(arguments_place);
   std::size_t const bytes = message_bytes(sizeof(request_header), follows);
-  if (!has_room_for(bytes + message_alignment)) return false;
+  if (!has_room_for(bytes)) return false;
 
   request_header& header = channel_.request_at(request_tail_);
-  request_header& next = channel_.request_at(request_tail_ + bytes);
-  next.state.store(request_state::nothing, std::memory_order_relaxed);  // published by (R1)
   header.size = large == nullptr ? static_cast<std::uint16_t>(follows) : lies_elsewhere;
   header.pieces = static_cast<std::uint16_t>(arguments.pieces.size());
   header.id = job.id;
@@ -62,7 +67,6 @@ bool parent_end::try_send(process_job& job, bool bell) noexcept {
   // says that it sleeps, then looks for a message.
   header.state.store(request_state::sent);
   if (control.asleep.load() != 0 && control.asleep.exchange(0) != 0) wake_shared(control.asleep);
-  expect_to_write(reinterpret_cast<std::byte*>(&next) + message_alignment);
   return true;
 }
 
@@ -82,7 +86,10 @@ parent_end::look parent_end::peek(reply& found) noexcept {
   reply_header& header = channel_.reply_at(reply_head_);
   // (A2) seq_cst: sees the whole reply, pairs with (A1) in worker_end::publish(); and is the look of (B1).
   reply_kind const kind = header.kind.load();
-  if (kind == reply_kind::nothing) return look::nothing;
+  if (kind == reply_kind::nothing) {
+    if (reply_cleared_ != reply_head_) give_back();
+    return look::nothing;
+  }
   if (kind != reply_kind::value && kind != reply_kind::exception) return look::corrupt;
 
   // Read once each: a worker that writes over its ring may change them meanwhile.
@@ -107,6 +114,13 @@ parent_end::look parent_end::peek(reply& found) noexcept {
 
 void parent_end::pop() noexcept {
   reply_head_ += reply_bytes_;
+  // At once it would cost a wait for the line, which the worker has. There is time when there is nothing to take.
+  if (reply_head_ - reply_cleared_ > uncleared_limit) give_back();
+}
+
+void parent_end::give_back() noexcept {
+  clear_lines(&channel_.reply_at(reply_cleared_), reply_head_ - reply_cleared_);
+  reply_cleared_ = reply_head_;
   // (G1) release: the reply has been read and may be written over; pairs with (G2) in worker_end::reply_room().
   channel_.control().reply_head.store(reply_head_, std::memory_order_release);
 }

@@ -16,7 +16,8 @@ namespace errand::detail {
 
 class parent_end {
  public:
-  parent_end(int shared_fd, unsigned slot) : channel_(shared_fd, slot, channel::after_fork::inherit) {}
+  // Throws std::system_error.
+  parent_end(int shared_fd, unsigned slot);
 
   // For the next worker in this slot, before it is forked. Nobody else may have the slot mapped.
   void reset(std::uint64_t arena_slot) noexcept;
@@ -56,13 +57,16 @@ class parent_end {
 
  private:
   bool has_room_for(std::size_t bytes) noexcept;
+  void give_back() noexcept;
 
   channel channel_;
   std::uint64_t request_tail_ = 0;
   std::uint64_t request_head_ = 0;  // the last believed value of the worker's
   std::uint64_t reply_head_ = 0;
+  std::uint64_t reply_cleared_ = 0;  // before reply_head_: the lines between have been read, and not yet cleared
   std::size_t reply_bytes_ = 0;  // of the reply that peek() found
   bool may_spin_ = false;
+  bool cleared_;  // the rings; false as soon as they are in use
 };
 
 }  // namespace errand::detail
