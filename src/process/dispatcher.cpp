@@ -306,7 +306,7 @@ dispatcher::worker* dispatcher::choose(pool& p, ended& over) noexcept {
 }
 
 bool dispatcher::send(worker& w, process_job& job) noexcept {
-  if (!w.end.try_send(job, drivers_ == 0)) return false;
+  if (!w.end.try_send(job, w.sent.front(), drivers_ == 0)) return false;
   job.where = place::sent;
   job.worker = &w;
   w.sent.push_back(job);

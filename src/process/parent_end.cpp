@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "process/parent_end.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <errand/detail/process_job.hpp>
 #include <new>
@@ -33,21 +34,23 @@ void parent_end::reset(std::uint64_t arena_slot) noexcept {
   may_spin_ = false;
 }
 
-bool parent_end::has_room_for(std::size_t bytes) noexcept {
+bool parent_end::has_room_for(std::size_t bytes, process_job const* oldest) noexcept {
   if (bytes <= ring_bytes - (request_tail_ - request_head_)) return true;
   // (F1) acquire: what the worker has read may be written over; pairs with (F2) in worker_end::publish().
-  std::uint64_t const head = channel_.control().request_head.load(std::memory_order_acquire);
+  std::uint64_t head = channel_.control().request_head.load(std::memory_order_acquire);
+  // A job that is still to be recalled, or asked whether it was begun, would be taken for the one that lies in its place.
+  if (oldest != nullptr) head = std::min(head, oldest->position);
   if (head > request_head_ && head <= request_tail_) request_head_ = head;
   return bytes <= ring_bytes - (request_tail_ - request_head_);
 }
 
-bool parent_end::try_send(process_job& job, bool bell) noexcept {
+bool parent_end::try_send(process_job& job, process_job const* oldest, bool bell) noexcept {
   auto& control = channel_.control();
   auto const& arguments = job.arguments;
   arena_piece const* const large = arguments.large();
   std::size_t const follows = large == nullptr ? arguments.size() : sizeof(arguments_place);
   std::size_t const bytes = message_bytes(sizeof(request_header), follows);
-  if (!has_room_for(bytes)) return false;
+  if (!has_room_for(bytes, oldest)) return false;
 
   request_header& header = channel_.request_at(request_tail_);
   header.size = large == nullptr ? static_cast<std::uint16_t>(follows) : lies_elsewhere;

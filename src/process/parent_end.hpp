@@ -24,8 +24,9 @@ class parent_end {
   return_table& returned() noexcept { return channel_.control().returned; }
 
   // Writes the job into the ring, rings the worker's bell if it sleeps, notes the position in the job.
-  // False if there is no room.
-  bool try_send(process_job& job, bool want_bell) noexcept;
+  // `oldest`: the first job that was sent and whose reply has not been taken, or null; its message stays where it is. False if
+  // there is no room.
+  bool try_send(process_job& job, process_job const* oldest, bool want_bell) noexcept;
 
   // sent -> recalled. False if the worker has begun it.
   bool try_recall(process_job const& job) noexcept;
@@ -56,7 +57,7 @@ class parent_end {
   void let_spin(bool allowed) noexcept;
 
  private:
-  bool has_room_for(std::size_t bytes) noexcept;
+  bool has_room_for(std::size_t bytes, process_job const* oldest) noexcept;
   void give_back() noexcept;
 
   channel channel_;
