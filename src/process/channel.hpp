@@ -18,6 +18,9 @@ inline constexpr std::size_t ring_bytes = 64 * 1024;
 inline constexpr std::size_t inline_limit = ring_bytes / 4;
 // Replies that the parent has taken lie in the ring until it has time to clear them, up to so many bytes.
 inline constexpr std::size_t uncleared_limit = 1024;
+// Who sleeps on the bell.
+enum class bell_mask : std::uint32_t { nobody = 0, replies_thread = 1, who_awaits = 2, all_of_them = 3 };
+
 // Jobs sent to one worker and not yet answered.
 inline constexpr unsigned window_limit = 64;
 // Messages begin on lines of their own.
@@ -103,7 +106,7 @@ struct channel_control {
   std::atomic<std::int64_t> begun_at;  // where time is limited: when the running job, or an element of it, began
   // The worker sets it before it sleeps on it (a futex); whoever clears it wakes the worker.
   alignas(64) std::atomic<std::uint32_t> asleep;
-  // The parent sets it when nobody there is looking; the worker takes it and rings the bell.
+  // The parent sets it when nobody there is looking, to the bell_mask of who is to be woken; the worker takes it and rings.
   alignas(64) std::atomic<std::uint32_t> bell_wanted;
   alignas(64) return_table returned;
 };
@@ -161,7 +164,9 @@ inline void clear_lines(void* message, std::size_t bytes) noexcept {
 }
 
 // Between processes, so not the private kind. Until then, in nanoseconds of CLOCK_MONOTONIC. May return for no reason.
-void wait_shared(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is, std::int64_t until = INT64_MAX) noexcept;
-void wake_shared(std::atomic<std::uint32_t>& word) noexcept;
+// Who waits under a mask is woken under each that has a bit in common with it.
+void wait_shared(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is, std::int64_t until = INT64_MAX,
+                 std::uint32_t mask = UINT32_MAX) noexcept;
+void wake_shared(std::atomic<std::uint32_t>& word, std::uint32_t mask = UINT32_MAX, int count = 1) noexcept;
 
 }  // namespace errand::detail

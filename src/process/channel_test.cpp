@@ -18,6 +18,8 @@ constexpr std::size_t quarter = ring_bytes / 4;
 struct both_ends {
   both_ends() { parent.reset(memory_file::arena_slot(1)); }
 
+  bool send(process_job& job, process_job const* oldest) { return parent.try_send(job, oldest, bell_mask::nobody); }
+
   // As a worker does, for an empty result.
   void answer(process_job const& job) const {
     auto& reply = worker.reply_at(replied);
@@ -55,17 +57,17 @@ struct large_jobs {
 TEST(channel, keeps_a_message_until_its_reply_is_taken) {
   both_ends ends;
   large_jobs jobs;
-  for (std::size_t i = 0; i < 4; ++i) ASSERT_TRUE(ends.parent.try_send(jobs[i], i == 0 ? nullptr : &jobs[0], false));
-  EXPECT_FALSE(ends.parent.try_send(jobs[4], &jobs[0], false)) << "the ring is full";
+  for (std::size_t i = 0; i < 4; ++i) ASSERT_TRUE(ends.send(jobs[i], i == 0 ? nullptr : &jobs[0]));
+  EXPECT_FALSE(ends.send(jobs[4], &jobs[0])) << "the ring is full";
   ends.answer(jobs[0]);
-  EXPECT_FALSE(ends.parent.try_send(jobs[4], &jobs[0], false)) << "the first job may still be stopped";
+  EXPECT_FALSE(ends.send(jobs[4], &jobs[0])) << "the first job may still be stopped";
   EXPECT_FALSE(ends.parent.try_recall(jobs[0])) << "it has ended";
 
   parent_end::reply found{};
   ASSERT_EQ(ends.parent.peek(found), parent_end::look::reply);
   EXPECT_EQ(found.id, jobs[0].id);
   ends.parent.pop();
-  ASSERT_TRUE(ends.parent.try_send(jobs[4], &jobs[1], false));
+  ASSERT_TRUE(ends.send(jobs[4], &jobs[1]));
   EXPECT_EQ(ends.parent.peek(found), parent_end::look::nothing);
   EXPECT_TRUE(ends.parent.try_recall(jobs[4]));
 }
@@ -73,7 +75,7 @@ TEST(channel, keeps_a_message_until_its_reply_is_taken) {
 TEST(channel, gives_the_next_worker_rings_in_which_nothing_lies) {
   both_ends ends;
   large_jobs jobs;
-  for (std::size_t i = 0; i < 4; ++i) ASSERT_TRUE(ends.parent.try_send(jobs[i], i == 0 ? nullptr : &jobs[0], false));
+  for (std::size_t i = 0; i < 4; ++i) ASSERT_TRUE(ends.send(jobs[i], i == 0 ? nullptr : &jobs[0]));
   ends.answer(jobs[0]);
 
   ends.parent.reset(memory_file::arena_slot(2));
@@ -91,7 +93,7 @@ TEST(channel, clears_the_replies_that_were_taken_within_a_kibibyte) {
   parent_end::reply found{};
   for (std::uint64_t i = 0; i < 3 * ring_bytes / message_alignment; ++i) {
     job.id = i + 1;
-    ASSERT_TRUE(ends.parent.try_send(job, nullptr, false));
+    ASSERT_TRUE(ends.send(job, nullptr));
     ends.replied = i * message_alignment;
     ASSERT_LE(ends.replied - ends.worker.control().reply_head.load(), uncleared_limit);
     ASSERT_EQ(ends.worker.reply_at(ends.replied).kind.load(), reply_kind::nothing);

@@ -44,7 +44,7 @@ bool parent_end::has_room_for(std::size_t bytes, process_job const* oldest) noex
   return bytes <= ring_bytes - (request_tail_ - request_head_);
 }
 
-bool parent_end::try_send(process_job& job, process_job const* oldest, bool bell) noexcept {
+bool parent_end::try_send(process_job& job, process_job const* oldest, bell_mask bell) noexcept {
   auto& control = channel_.control();
   auto const& arguments = job.arguments;
   arena_piece const* const large = arguments.large();
@@ -64,7 +64,8 @@ bool parent_end::try_send(process_job& job, process_job const* oldest, bool bell
     std::memcpy(behind(header), arguments.data(), follows);
   job.position = request_tail_;
   request_tail_ += bytes;
-  if (bell) control.bell_wanted.store(1, std::memory_order_relaxed);  // published by (R1)
+  if (bell != bell_mask::nobody)  // published by (R1)
+    control.bell_wanted.store(static_cast<std::uint32_t>(bell), std::memory_order_relaxed);
 
   // (R1) seq_cst: publishes the message, then looks whether the worker sleeps; pairs with (R2) in worker_end::wait():
   // says that it sleeps, then looks for a message.

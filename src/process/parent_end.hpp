@@ -23,10 +23,11 @@ class parent_end {
   void reset(std::uint64_t arena_slot) noexcept;
   return_table& returned() noexcept { return channel_.control().returned; }
 
-  // Writes the job into the ring, rings the worker's bell if it sleeps, notes the position in the job.
+  // Writes the job into the ring, wakes the worker if it sleeps, notes the position in the job. `bell`: whom the worker is to
+  // wake when it has replied, if anybody.
   // `oldest`: the first job that was sent and whose reply has not been taken, or null; its message stays where it is. False if
   // there is no room.
-  bool try_send(process_job& job, process_job const* oldest, bool want_bell) noexcept;
+  bool try_send(process_job& job, process_job const* oldest, bell_mask bell) noexcept;
 
   // sent -> recalled. False if the worker has begun it.
   bool try_recall(process_job const& job) noexcept;
@@ -45,9 +46,9 @@ class parent_end {
   look peek(reply& found) noexcept;
   void pop() noexcept;
 
-  // Whether the worker is to ring the parent's bell after its next reply. (B1) seq_cst: this store, then a look at the
+  // Whom the worker is to wake by the parent's bell after its next reply. (B1) seq_cst: this store, then a look at the
   // replies; pairs with (B2) in worker_end: a reply, then a look at this word. One of the two sees the other.
-  void want_bell() noexcept { channel_.control().bell_wanted.store(1); }
+  void want_bell(bell_mask whom) noexcept { channel_.control().bell_wanted.store(static_cast<std::uint32_t>(whom)); }
   // Relaxed: a bell that nobody needs does no harm.
   void want_no_bell() noexcept { channel_.control().bell_wanted.store(0, std::memory_order_relaxed); }
   // When the running job, or an element of it, began, in nanoseconds of CLOCK_MONOTONIC; as the worker says, who may lie.

@@ -110,7 +110,15 @@ void worker_end::ring() noexcept {
   owes_bell_ = false;
   auto& wanted = channel_.control().bell_wanted;
   // (B2) seq_cst: after the reply of (A1); pairs with (B1) in parent_end::want_bell().
-  if (wanted.load() != 0 && wanted.exchange(0) != 0) bell_.ring();
+  if (wanted.load() == 0) return;
+  switch (static_cast<bell_mask>(wanted.exchange(0))) {
+    case bell_mask::nobody:
+      return;
+    case bell_mask::who_awaits:
+      return bell_.ring(bell_mask::who_awaits);
+    default:
+      return bell_.ring(bell_mask::replies_thread);
+  }
 }
 
 // A job may have cut the tie by which a worker dies with its zygote.
