@@ -185,7 +185,10 @@ bool dispatcher::sleep(std::atomic<std::uint32_t> const& woken, std::int64_t dea
   if (woken.load() == 0) bell_.wait(rung, deadline, bell_mask::who_awaits);  // (E1)
   std::unique_lock hold(lock_);
   sleeper_.store(nullptr, std::memory_order_relaxed);
-  if (ending_) pool_changed_.notify_all();
+  if (ending_) {  // our destructor waits for this, and no job is under way
+    pool_changed_.notify_all();
+    return true;
+  }
   // Whose bell was wanted for us is looked after by whoever looks already, until he wants the bells, or by us.
   if (drivers_ == 0) help_along(hold, [&] { return woken.load(std::memory_order_acquire) != 0; });
   return true;
