@@ -15,11 +15,13 @@ bell::bell(int shared_fd, channel::after_fork children)
 
 bell::~bell() { ::munmap(page_, page_size()); }
 
-void bell::ring() noexcept {
+void bell::ring(bell_mask whom) noexcept {
   word().fetch_add(1, std::memory_order_release);  // (D1)
-  wake_shared(word());
+  wake_shared(word(), static_cast<std::uint32_t>(whom), 2);
 }
 
-void bell::wait(std::uint32_t rung, std::int64_t until) noexcept { wait_shared(word(), rung, until); }
+void bell::wait(std::uint32_t rung, std::int64_t until, bell_mask who) noexcept {
+  wait_shared(word(), rung, until, static_cast<std::uint32_t>(who));
+}
 
 }  // namespace errand::detail

@@ -53,14 +53,14 @@ channel::channel(int shared_fd, unsigned slot, after_fork children) : base_(null
 
 channel::~channel() { ::munmap(base_, mapped_bytes); }
 
-void wait_shared(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is, std::int64_t until) noexcept {
+void wait_shared(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is, std::int64_t until,
+                 std::uint32_t mask) noexcept {
   timespec const limit{.tv_sec = until / 1'000'000'000, .tv_nsec = until % 1'000'000'000};
-  ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, while_it_is, until == INT64_MAX ? nullptr : &limit, nullptr,
-            FUTEX_BITSET_MATCH_ANY);
+  ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, while_it_is, until == INT64_MAX ? nullptr : &limit, nullptr, mask);
 }
 
-void wake_shared(std::atomic<std::uint32_t>& word) noexcept {
-  ::syscall(SYS_futex, &word, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+void wake_shared(std::atomic<std::uint32_t>& word, std::uint32_t mask, int count) noexcept {
+  ::syscall(SYS_futex, &word, FUTEX_WAKE_BITSET, count, nullptr, nullptr, mask);
 }
 
 }  // namespace errand::detail

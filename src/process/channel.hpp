@@ -16,14 +16,19 @@ namespace errand::detail {
 inline constexpr std::size_t ring_bytes = 64 * 1024;
 // Larger messages lie in the sender's arena, and the ring carries only where.
 inline constexpr std::size_t inline_limit = ring_bytes / 4;
+// Replies that the parent has taken lie in the ring until it has time to clear them, up to so many bytes.
+inline constexpr std::size_t uncleared_limit = 1024;
+// Who sleeps on the bell.
+enum class bell_mask : std::uint32_t { nobody = 0, replies_thread = 1, who_awaits = 2, all_of_them = 3 };
+
 // Jobs sent to one worker and not yet answered.
 inline constexpr unsigned window_limit = 64;
 // Messages begin on lines of their own.
 inline constexpr std::size_t message_alignment = 64;
 
 // A message begins with the word that publishes it, so that who waits for it looks at the line that it is about to read: one
-// line moves from one processor to the other, and none besides if the message is small. Before a message is published the
-// word behind it, where the next will begin, says that there is none (0); that line is kept free.
+// line moves from one processor to the other, and none besides if the message is small. All lines that are free begin with 0:
+// who has read a message clears its lines before he gives them back.
 
 // nothing -> sent (parent). sent -> started (worker, by compare-exchange) or sent -> recalled (parent, likewise): so
 // exactly one side has the job, and a worker's death leaves no doubt about what it had begun.
@@ -104,7 +109,7 @@ struct channel_control {
   std::atomic<std::uint32_t> first_thread;
   // The worker sets it before it sleeps on it (a futex); whoever clears it wakes the worker.
   alignas(64) std::atomic<std::uint32_t> asleep;
-  // The parent sets it when nobody there is looking; the worker takes it and rings the bell.
+  // The parent sets it when nobody there is looking, to the bell_mask of who is to be woken; the worker takes it and rings.
   alignas(64) std::atomic<std::uint32_t> bell_wanted;
   alignas(64) return_table returned;
 };
@@ -150,22 +155,21 @@ std::byte* behind(Header& header) noexcept {
   return reinterpret_cast<std::byte*>(&header + 1);
 }
 
-// Has the line fetched that will be written next, while there is nothing else to do.
-inline void expect_to_write([[maybe_unused]] void* line) noexcept {
-#if defined(__x86_64__)
-  asm volatile("prefetchw %0" : : "m"(*static_cast<std::byte*>(line)));
-#else
-  __builtin_prefetch(line, 1);
-#endif
-}
-
 // The bytes of a ring that a message takes.
 constexpr std::size_t message_bytes(std::size_t header, std::size_t payload) noexcept {
   return (header + payload + message_alignment - 1) / message_alignment * message_alignment;
 }
 
+// The lines of a message that has been read. Relaxed: published with the place in the ring, (F2) or (G1).
+inline void clear_lines(void* message, std::size_t bytes) noexcept {
+  for (std::size_t at = 0; at < bytes; at += message_alignment)
+    std::atomic_ref{*reinterpret_cast<std::uint32_t*>(static_cast<std::byte*>(message) + at)}.store(0, std::memory_order_relaxed);
+}
+
 // Between processes, so not the private kind. Until then, in nanoseconds of CLOCK_MONOTONIC. May return for no reason.
-void wait_shared(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is, std::int64_t until = INT64_MAX) noexcept;
-void wake_shared(std::atomic<std::uint32_t>& word) noexcept;
+// Who waits under a mask is woken under each that has a bit in common with it.
+void wait_shared(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is, std::int64_t until = INT64_MAX,
+                 std::uint32_t mask = UINT32_MAX) noexcept;
+void wake_shared(std::atomic<std::uint32_t>& word, std::uint32_t mask = UINT32_MAX, int count = 1) noexcept;
 
 }  // namespace errand::detail

@@ -55,11 +55,12 @@ dispatcher::~dispatcher() { end_threads(); }
 
 void dispatcher::end_threads() noexcept {
   {
-    std::lock_guard const hold(lock_);
+    std::unique_lock hold(lock_);
     ending_ = true;
     pool_changed_.notify_all();
+    bell_.ring(bell_mask::all_of_them);
+    pool_changed_.wait(hold, [this] { return sleeper_.load(std::memory_order_relaxed) == nullptr; });
   }
-  bell_.ring();
   zygote_.hang_up();
   replies_.join();
   if (deaths_.joinable()) deaths_.join();
@@ -159,9 +160,44 @@ void dispatcher::help(bool (*enough)(void const*), void const* argument) noexcep
   std::size_t const busy = busy_workers();
   // One spinner at most, and none that would take a worker's processor.
   if (helped_.load(std::memory_order_relaxed) || busy == 0 || busy + 1 > processors_) return;
+  help_along(hold, [&] { return enough(argument); });
+}
+
+template <class Enough>
+void dispatcher::help_along(std::unique_lock<small_lock>& hold, Enough enough) noexcept {
   helped_.store(true, std::memory_order_relaxed);
-  drive(hold, [&] { return enough(argument); });
+  drive(hold, enough);
   helped_.store(false, std::memory_order_relaxed);
+}
+
+bool dispatcher::sleep(std::atomic<std::uint32_t> const& woken, std::int64_t deadline) noexcept {
+  if (deadline != INT64_MAX && now() >= deadline) return false;
+  std::uint32_t rung = 0;
+  ended over;
+  {
+    std::lock_guard const hold(lock_);
+    if (ending_ || sleeper_.load(std::memory_order_relaxed) != nullptr || busy_workers() == 0) return false;
+    rung = bell_.rung();  // before the looks
+    // (E1) seq_cst: shows itself, then looks whether it was woken; pairs with (E1) in wake(): woken, then looks who sleeps.
+    sleeper_.store(&woken);
+    if (drivers_ == 0) want_bells();
+    take_all_replies(over);  // the look of (B1)
+  }
+  finish(over);
+  if (woken.load() == 0) bell_.wait(rung, deadline, bell_mask::who_awaits);  // (E1)
+  std::unique_lock hold(lock_);
+  sleeper_.store(nullptr, std::memory_order_relaxed);
+  if (ending_) {  // our destructor waits for this, and no job is under way
+    pool_changed_.notify_all();
+    return true;
+  }
+  // Whose bell was wanted for us is looked after by whoever looks already, until he wants the bells, or by us.
+  if (drivers_ == 0) help_along(hold, [&] { return woken.load(std::memory_order_acquire) != 0; });
+  return true;
+}
+
+void dispatcher::wake(std::atomic<std::uint32_t> const* woken) noexcept {
+  if (sleeper_.load() == woken) bell_.ring(bell_mask::who_awaits);  // (E1)
 }
 
 // ---- who looks for replies
@@ -182,7 +218,7 @@ void dispatcher::look_for_replies() noexcept {
       until = sleeping_until_ = check_times(over);
     }
     finish(over);
-    bell_.wait(rung, until);
+    bell_.wait(rung, until, bell_mask::replies_thread);
     std::lock_guard const hold(lock_);
     sleeping_until_ = INT64_MIN;
   }
@@ -242,13 +278,22 @@ void dispatcher::drive(std::unique_lock<small_lock>& hold, Enough enough) noexce
   hold.lock();
   ended over;
   if (--drivers_ == 0) {
-    // (B1) for every worker that may answer; see parent_end::want_bell().
-    for (auto& w : workers_)
-      if (!w->sent.empty()) w->end.want_bell();
+    want_bells();
     take_all_replies(over);  // what was answered before the bells were wanted: the look of (B1)
   }
   hold.unlock();
   finish(over);
+}
+
+// (B1) of every worker that may answer; see parent_end::want_bell().
+void dispatcher::want_bells() noexcept {
+  for (auto& w : workers_)
+    if (!w->sent.empty()) w->end.want_bell(whom_to_wake());
+}
+
+// A thread that sleeps for a result: its wake-up is the only one then.
+bell_mask dispatcher::whom_to_wake() const noexcept {
+  return sleeper_.load(std::memory_order_relaxed) != nullptr ? bell_mask::who_awaits : bell_mask::replies_thread;
 }
 
 bool dispatcher::take_all_replies(ended& over) noexcept {
@@ -309,7 +354,7 @@ dispatcher::worker* dispatcher::choose(pool& p, ended& over) noexcept {
 }
 
 bool dispatcher::send(worker& w, process_job& job) noexcept {
-  if (!w.end.try_send(job, drivers_ == 0)) return false;
+  if (!w.end.try_send(job, w.sent.front(), drivers_ == 0 ? whom_to_wake() : bell_mask::nobody)) return false;
   job.where = place::sent;
   job.worker = &w;
   w.sent.push_back(job);
@@ -463,7 +508,7 @@ void dispatcher::begin_time(worker& w) noexcept {
 
 void dispatcher::look_again_at(worker& w, std::int64_t at) noexcept {
   w.look_at = at;
-  if (at < sleeping_until_) bell_.ring();
+  if (at < sleeping_until_) bell_.ring(bell_mask::replies_thread);
 }
 
 // Stops the jobs that have had their time. Returns when to look again.

@@ -69,6 +69,9 @@ class dispatcher {
   void submit(process_job& job) noexcept;
   void stop(process_job& job) noexcept;
   void help(bool (*enough)(void const*), void const* argument) noexcept;
+  // See outside_work.
+  bool sleep(std::atomic<std::uint32_t> const& woken, std::int64_t deadline) noexcept;
+  void wake(std::atomic<std::uint32_t> const* woken) noexcept;
 
   // A pool beside `processes`. Throws std::bad_alloc.
   process_pool_core& add_pool(unsigned workers, process_limits const& limits);
@@ -93,6 +96,8 @@ class dispatcher {
   void end_threads() noexcept;
   void look_for_replies() noexcept;
   void look_for_deaths() noexcept;
+  template <class Enough>
+  void help_along(std::unique_lock<small_lock>& hold, Enough enough) noexcept;
   template <class Enough>
   void drive(std::unique_lock<small_lock>& hold, Enough enough) noexcept;
 
@@ -127,6 +132,8 @@ class dispatcher {
   void requeue(worker& w) noexcept;
   void fail_queued(pool& p, std::exception_ptr const& why, ended& over) noexcept;
   void lose_zygote(ended& over) noexcept;
+  void want_bells() noexcept;
+  [[nodiscard]] bell_mask whom_to_wake() const noexcept;
   void remove_workers(pool& p) noexcept;
 
   void finish(ended& over) noexcept;
@@ -150,10 +157,13 @@ class dispatcher {
   std::atomic<bool> helped_{false};           // one of them is in help(). Set under the lock; read as a hint, without
   std::int64_t busy_at_ = INT64_MIN;          // when look_for_replies() last saw a worker with a job
   std::int64_t sleeping_until_ = INT64_MIN;   // while look_for_replies() sleeps: up to when, if nobody rings
+  // The word for which a thread is in sleep(). Set under the lock; wake() looks without.
+  std::atomic<std::atomic<std::uint32_t> const*> sleeper_{nullptr};
   bool broken_ = false;  // the zygote is gone
   std::atomic<bool> leaving_{false};  // (LV1) release before the zygote is told, acquire when it has gone
   bool ending_ = false;
-  std::condition_variable_any pool_changed_;  // a pool that ends has lost a job or a worker; or all ends
+  // A pool that ends has lost a job or a worker; or all ends, and nobody is in sleep() any more.
+  std::condition_variable_any pool_changed_;
 
   std::thread replies_;
   std::thread deaths_;

@@ -97,6 +97,11 @@ bool is_reserved(int fd, std::uint64_t offset, std::size_t bytes) noexcept {
   return hole >= 0 && static_cast<std::uint64_t>(hole) >= offset + bytes;
 }
 
+bool is_untouched(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept {
+  off_t const data = ::lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
+  return data < 0 ? errno == ENXIO : static_cast<std::uint64_t>(data) >= offset + bytes;
+}
+
 std::byte* map_shared(int fd, std::uint64_t offset, std::size_t bytes, access how) {
   void* const at = ::mmap(nullptr, bytes, how == access::read ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd,
                           static_cast<off_t>(offset));

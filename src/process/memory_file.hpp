@@ -54,6 +54,8 @@ void reserve_shared(int fd, std::uint64_t offset, std::size_t bytes);
 void discard_shared(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept;
 // Whether reserve_shared() was done for all of it.
 bool is_reserved(int fd, std::uint64_t offset, std::size_t bytes) noexcept;
+// Whether nobody has written there since the file was made, or since discard_shared(): all is zero.
+bool is_untouched(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept;
 // Maps it, and what is behind it with it. Throws std::system_error.
 enum class access : bool { read, write };
 std::byte* map_shared(int fd, std::uint64_t offset, std::size_t bytes, access how);

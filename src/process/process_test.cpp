@@ -10,8 +10,11 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <list>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -102,6 +105,50 @@ TEST_F(process_face_test, exit_in_a_task_ends_its_process_only) {
     EXPECT_EQ(died.status(), 3);
     EXPECT_NE(std::string{died.what()}.find("exited with status 3"), std::string::npos) << died.what();
   }
+}
+
+// Long enough that who waits goes to sleep, or not.
+int work_for(int microseconds) {
+  auto const end = std::chrono::steady_clock::now() + std::chrono::microseconds{microseconds};
+  while (std::chrono::steady_clock::now() < end) {
+  }
+  return microseconds;
+}
+
+// Threads that sleep for results wake each other, are woken by workers, stops, deadlines and ends of other work: none sleeps on.
+TEST_F(process_face_test, whoever_sleeps_for_a_result_is_woken_when_it_is_there) {
+  constexpr int threads = 4, rounds = 100;
+  process_support const before_the_threads;
+  std::vector<std::thread> waiting;
+  for (int t = 0; t < threads; ++t)
+    waiting.emplace_back([t] {
+      std::mt19937 random{static_cast<std::uint32_t>(t)};
+      for (int round = 0; round < rounds; ++round) {
+        int const span = static_cast<int>(random() % 300);
+        auto there = async(processes, work_for, span);
+        switch (random() % 4) {
+          case 0:
+            break;
+          case 1:
+            static_cast<void>(there.wait_for(std::chrono::microseconds{random() % 300}));
+            break;
+          case 2: {  // it is the end of work in this process that is awaited, while some goes on elsewhere
+            int const here_span = static_cast<int>(random() % 300);
+            EXPECT_EQ(async(work_for, here_span).get(), here_span);
+            break;
+          }
+          default: {  // the zygote's news ends what is awaited, not a reply
+            auto endless = async(processes, run_for_ever, t);
+            wait_for_counter(t);
+            endless.request_stop();
+            EXPECT_THROW(endless.get(), operation_cancelled);
+            break;
+          }
+        }
+        EXPECT_EQ(there.get(), span);
+      }
+    });
+  for (auto& each : waiting) each.join();
 }
 
 TEST_F(process_face_test, rule_09_request_stop_ends_a_running_task_for_sure) {

@@ -63,7 +63,7 @@ constinit std::exception_ptr const* early_failure = nullptr;
 // In the child of a fork by the program.
 [[gnu::init_priority(101)]] in_forked_child const renewal{[]() noexcept {
   early_failure = nullptr;  // there is one thread again
-  registered_outside_help.store(nullptr, std::memory_order_relaxed);
+  registered_outside_work.store(nullptr, std::memory_order_relaxed);
   process_world* const parents = world.exchange(nullptr, std::memory_order_relaxed);
   begun.store(nullptr, std::memory_order_relaxed);
   if (parents == nullptr) return;
@@ -87,6 +87,18 @@ struct last_act {
   }
 };
 [[gnu::init_priority(101)]] last_act const at_last;
+
+constexpr outside_work outside{
+    &help_process_jobs,
+    [](std::atomic<std::uint32_t> const& woken, std::int64_t deadline) noexcept {
+      process_world* const w = begun.load(std::memory_order_acquire);  // (P3)
+      return w != nullptr && w->jobs->sleep(woken, deadline);
+    },
+    [](std::atomic<std::uint32_t> const* woken) noexcept {
+      process_world* const w = begun.load(std::memory_order_acquire);  // (P3)
+      if (w != nullptr) w->jobs->wake(woken);
+    },
+};
 
 // Tempting: a lock, so that two threads may come here at once. Fails because the zygote would inherit it locked; and if
 // there are two threads, it is too late anyway.
@@ -113,8 +125,8 @@ dispatcher& the_dispatcher() {
   process_world& w = the_world();
   std::call_once(w.jobs_made, [&] {
     w.jobs.emplace(w.origin, w.memory, w.modules, process_worker_count());
-    begun.store(&w, std::memory_order_release);                                    // (P3)
-    registered_outside_help.store(&help_process_jobs, std::memory_order_release);  // (O1)
+    begun.store(&w, std::memory_order_release);                          // (P3)
+    registered_outside_work.store(&outside, std::memory_order_release);  // (O1)
   });
   return *w.jobs;
 }
@@ -198,7 +210,7 @@ unsigned process_worker_count() noexcept {
 void shut_down_processes() {
   process_world* const made = world.exchange(nullptr, std::memory_order_acq_rel);  // (P2)
   if (made == nullptr) return;
-  registered_outside_help.store(nullptr, std::memory_order_relaxed);
+  registered_outside_work.store(nullptr, std::memory_order_relaxed);
   begun.store(nullptr, std::memory_order_relaxed);
   made->jobs.reset();
   if (arena_of_process() == made->own.get()) set_arena_of_process(nullptr, false);

@@ -3,7 +3,12 @@
 // What the templates of process_wire.hpp need and can be compiled once.
 #include <errand/detail/process_wire.hpp>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -32,6 +37,15 @@ bool byte_writer::attach(piece_ref const& piece, std::uint32_t& index) {
 
 void byte_writer::finish() noexcept {
   for (piece_ref const& p : pieces_) put_plain(piece_entry{p->place, p->capacity, p->number, 0});
+}
+
+void will_be_filled(void* at, std::size_t bytes) noexcept {
+  auto const page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  auto const begin = (reinterpret_cast<std::uintptr_t>(at) + page - 1) / page * page;
+  auto const end = (reinterpret_cast<std::uintptr_t>(at) + bytes) / page * page;
+  int const saved = errno;  // where there are no large pages, small ones do
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  errno = saved;
 }
 
 void throw_overwritten() { throw std::runtime_error{"errand: the message of a worker process was overwritten"}; }

@@ -123,6 +123,21 @@ TEST(wire, plain_values_strings_and_vectors_come_back_and_damage_is_noticed) {
   expect_guarded(random, std::filesystem::path{"/usr/../tmp/a file"});
 }
 
+// Large blocks are read in another way.
+TEST(wire, blocks_of_all_sizes_come_back) {
+  for (std::size_t const size : {large_block - 1, large_block, large_block + 1, 3 * large_block}) {
+    std::string text(size, 'a');
+    text.back() = 'z';
+    EXPECT_TRUE(read<std::string>(written(text).bytes) == text) << size;
+    std::vector<std::uint32_t> numbers(size / sizeof(std::uint32_t));
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<std::uint32_t>(i);
+    EXPECT_TRUE(read<std::vector<std::uint32_t>>(written(numbers).bytes) == numbers) << size;
+    auto cut = written(text).bytes;
+    cut.pop_back();
+    EXPECT_THROW(read<std::string>(cut), std::runtime_error) << size;
+  }
+}
+
 TEST(wire, what_cereal_knows_comes_back_and_damage_is_noticed) {
   std::mt19937 random{16};  // the same changes each time
   expect_guarded(random, somebody());

@@ -57,9 +57,7 @@ request_header const& worker_end::next() noexcept {
       request.state.store(request_state::sent, std::memory_order_relaxed);  // our death orders it before was_begun()
       ::_exit(EXIT_FAILURE);
     }
-    request_head_ += bytes_of(request);
-    // (F2), see publish().
-    channel_.control().request_head.store(request_head_, std::memory_order_release);
+    give_back(bytes_of(request));
   }
 }
 
@@ -114,7 +112,15 @@ void worker_end::ring() noexcept {
   owes_bell_ = false;
   auto& wanted = channel_.control().bell_wanted;
   // (B2) seq_cst: after the reply of (A1); pairs with (B1) in parent_end::want_bell().
-  if (wanted.load() != 0 && wanted.exchange(0) != 0) bell_.ring();
+  if (wanted.load() == 0) return;
+  switch (static_cast<bell_mask>(wanted.exchange(0))) {
+    case bell_mask::nobody:
+      return;
+    case bell_mask::who_awaits:
+      return bell_.ring(bell_mask::who_awaits);
+    default:
+      return bell_.ring(bell_mask::replies_thread);
+  }
 }
 
 // A job may have cut the tie by which a worker dies with its zygote.
@@ -127,6 +133,14 @@ void worker_end::rest() noexcept {
   ring();
   stay_bound_to_zygote();
   for (;;) ::pause();
+}
+
+// The oldest request.
+void worker_end::give_back(std::size_t bytes) noexcept {
+  clear_lines(&channel_.request_at(request_head_), bytes);
+  request_head_ += bytes;
+  // (F2) release: the request has been read; pairs with (F1) in parent_end::has_room_for().
+  channel_.control().request_head.store(request_head_, std::memory_order_release);
 }
 
 process_message worker_end::arguments(request_header const& request) {
@@ -146,8 +160,9 @@ process_message worker_end::arguments(request_header const& request) {
 }
 
 std::byte* worker_end::reply_room(std::size_t bytes) {
-  // What remains always suffices for the headers of a full window, and the line behind them: a worker never waits for room.
-  constexpr std::size_t reserve = (window_limit + 1) * message_alignment;
+  // What remains always suffices for the headers of a full window, and for what the parent has not cleared: a worker never
+  // waits for room.
+  constexpr std::size_t reserve = window_limit * message_alignment + uncleared_limit;
   static_assert(sizeof(reply_header) + sizeof(reply_place) <= message_alignment);
   std::size_t const wanted = message_bytes(sizeof(reply_header), bytes) + reserve;
   reply_size_ = bytes;
@@ -165,8 +180,6 @@ std::byte* worker_end::reply_room(std::size_t bytes) {
 void worker_end::publish(request_header const& request, reply_kind kind, piece_list& pieces) noexcept {
   std::size_t const bytes = message_bytes(sizeof(reply_header), large_reply_ ? sizeof(reply_place) : reply_size_);
   reply_header& header = channel_.reply_at(reply_tail_);
-  reply_header& next = channel_.reply_at(reply_tail_ + bytes);
-  next.kind.store(reply_kind::nothing, std::memory_order_relaxed);  // published by (A1)
   header.size = large_reply_ ? lies_elsewhere : static_cast<std::uint16_t>(reply_size_);
   header.pieces = static_cast<std::uint16_t>(pieces.size());
   header.id = request.id;
@@ -184,10 +197,7 @@ void worker_end::publish(request_header const& request, reply_kind kind, piece_l
   // (A1) seq_cst: publishes the reply, pairs with (A2) in parent_end::peek(); and comes before the look of (B2).
   header.kind.store(kind);
   reply_tail_ += bytes;
-  request_head_ += request_bytes_;
-  // (F2) release: the request has been read; pairs with (F1) in parent_end::has_room_for().
-  channel_.control().request_head.store(request_head_, std::memory_order_release);
-  expect_to_write(reinterpret_cast<std::byte*>(&next) + message_alignment);
+  give_back(request_bytes_);
   owes_bell_ = true;
   if (pieces.empty() && !large_reply_) return;
   ring();  // what follows takes long enough that the parent should not have to wait for it

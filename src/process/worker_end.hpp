@@ -53,6 +53,7 @@ class worker_end {
   request_state wait(request_header const& request) noexcept;
   request_state spin(request_header const& request) noexcept;
   void ring() noexcept;
+  void give_back(std::size_t bytes) noexcept;
   void stay_bound_to_zygote() const noexcept;
 
   channel channel_;

@@ -26,6 +26,16 @@ void wake_thread(waiter* w) noexcept {
   futex_wake(&word);
 }
 
+// Of a thread that may sleep in outside_work::sleep().
+void wake_thread_there(waiter* w) noexcept {
+  auto& word = static_cast<thread_waiter*>(w)->woken;
+  // (V1); and seq_cst: before the look of wake() at who sleeps there, which shows itself before it looks at this word.
+  word.store(1, std::memory_order_seq_cst);
+  futex_wake(&word);
+  if (auto const* const outside = registered_outside_work.load(std::memory_order_acquire); outside != nullptr)  // (O1)
+    outside->wake(&word);
+}
+
 void wake_fiber(waiter* w) noexcept {
   auto& f = static_cast<fiber_waiter&>(*w);
   make_ready(f, *f.home, f.only);
@@ -48,11 +58,13 @@ void sleep_thread(wait_request& q) noexcept {
       cpu_relax();
     }
   }
+  auto const* const outside = q.awaited != nullptr ? registered_outside_work.load(std::memory_order_acquire) : nullptr;  // (O1)
   thread_waiter w;
-  w.wake = &wake_thread;
+  w.wake = outside != nullptr ? &wake_thread_there : &wake_thread;
   show_as_parked(w, q);
   if (arm(w, q)) {
     while (w.woken.load(std::memory_order_acquire) == 0) {  // (V1)
+      if (outside != nullptr && outside->sleep(w.woken, q.deadline)) continue;
       if (futex_wait(w.woken, 0, q.deadline)) continue;
       if (claim(w, claimant::itself)) break;  // the deadline has passed
       q.deadline = no_deadline;               // somebody is waking us at this moment

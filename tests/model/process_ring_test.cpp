@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The rings of src/process/README.md: each message begins with the word that publishes it, and what an earlier lap left in
-// the ring is never taken for one. Two requests from the parent to a worker, which sleeps in between, and the second of
-// which the parent may take back; two replies from a worker to the parent's thread, which sleeps until the bell rings.
+// the ring is never taken for one. Requests from the parent to a worker, which sleeps in between, and the last of which the
+// parent may take back; replies from a worker to the parent's thread, which sleeps until the bell rings. The rings have
+// fewer lines than there are messages.
 #include "explorer.hpp"
 
 #include <gtest/gtest.h>
@@ -11,14 +12,14 @@ namespace errand::model {
 namespace {
 
 constexpr int nothing = 0, sent = 1, started = 2, recalled = 3;
-constexpr int stale = 9;
-constexpr int messages = 2;
+constexpr int messages = 3, lines = 2;
 
 std::string numbered(char const* what, int number) { return what + std::to_string(number); }
 
 struct variation {
   memory kind = memory::store_buffers;
-  bool says_what_follows = true;     // `nothing` into the word behind a message, before that is published
+  bool clears = true;                // the word of a message that has been read
+  order gives_back = order::release;  // the line, afterwards (F2), (G1)
   order publish = order::seq_cst;    // (R1), (A1)
   order says = order::seq_cst;       // asleep (R2), bell_wanted (B1)
   bool looks_again = true;           // (R2), and the look of (B1)
@@ -26,22 +27,31 @@ struct variation {
   bool reads_count_first = true;     // (D1)
 };
 
-// A ring of which the first word has been made `nothing`, and the others are left from an earlier lap.
-struct ring {
-  ring(explorer& e, char const* name) {
-    for (int i = 0; i <= messages; ++i) {
-      word[i] = e.number(numbered(name, i) + "'s word", i == 0 ? nothing : sent);
-      body[i] = e.number(numbered(name, i) + "'s bytes", stale);
+class ring {
+ public:
+  ring(explorer& e, std::string const& name) : head_{e.number(name + " read so far")} {
+    for (int i = 0; i < lines; ++i) {
+      word_[i] = e.number(numbered((name + " word ").c_str(), i));
+      body_[i] = e.number(numbered((name + " bytes ").c_str(), i), -1);
     }
   }
-  void add_publication(program& p, int i, variation const& how) {
-    if (how.says_what_follows)
-      p.step("says that nothing follows", [this, i](view& v) { v.store(word[i + 1], nothing, order::relaxed); });
-    p.step("writes the message", [this, i](view& v) { v.store(body[i], i, order::relaxed); });
-    p.step("publishes it", [this, i, publish = how.publish](view& v) { v.store(word[i], sent, publish); });
+  [[nodiscard]] variable word(int message) const { return word_[message % lines]; }
+  [[nodiscard]] variable body(int message) const { return body_[message % lines]; }
+
+  void add_publication(program& p, int i, variation const& how) const {
+    p.rest("finds room (F1, G2)", [this, i](view& v) { v.await(i - v.load(head_) < lines); });
+    p.step("writes the message", [this, i](view& v) { v.store(body(i), i, order::relaxed); });
+    p.step("publishes it", [this, i, publish = how.publish](view& v) { v.store(word(i), sent, publish); });
   }
-  variable word[messages + 1]{};
-  variable body[messages + 1]{};
+  void add_giving_back(program& p, int i, variation const& how) const {
+    if (how.clears) p.step("clears what it has read", [this, i](view& v) { v.store(word(i), nothing, order::relaxed); });
+    p.step("gives it back (F2, G1)", [this, i, how](view& v) { v.store(head_, i + 1, how.gives_back); });
+  }
+
+ private:
+  variable head_;
+  variable word_[lines]{};
+  variable body_[lines]{};
 };
 
 // ---- requests
@@ -66,7 +76,8 @@ class request_model {
     auto const seen = e_.number("what the parent saw");
     for (int i = 0; i < messages; ++i) {
       ring_.add_publication(p, i, how_);
-      p.step("looks whether the worker sleeps (R1)", [this, seen](view& v) { v[seen] = static_cast<signed char>(v.load(asleep_)); });
+      p.step("looks whether the worker sleeps (R1)",
+             [this, seen](view& v) { v[seen] = static_cast<signed char>(v.load(asleep_)); });
       p.step("wakes it if so", [this, seen](view& v) {
         if (v[seen] != 0) v.exchange(asleep_, 0);
       });
@@ -75,12 +86,12 @@ class request_model {
     int const last = messages - 1;
     if (how_.compare_exchange) {
       p.step("takes the last one back (K1)", [this, last](view& v) {
-        if (!v.compare_exchange(ring_.word[last], sent, recalled)) v.end();
+        if (!v.compare_exchange(ring_.word(last), sent, recalled)) v.end();
       });
     } else {
       p.step("looks at the last one", [this, last](view& v) {
-        if (v.load(ring_.word[last]) != sent) v.end();
-      }).step("takes it back", [this, last](view& v) { v.store(ring_.word[last], recalled, order::seq_cst); });
+        if (v.load(ring_.word(last)) != sent) v.end();
+      }).step("takes it back", [this, last](view& v) { v.store(ring_.word(last), recalled, order::seq_cst); });
     }
     p.step("runs it elsewhere", [this, last](view& v) { v.add(runs_[last], 1); });
   }
@@ -90,11 +101,11 @@ class request_model {
     for (int i = 0; i <= messages; ++i) {
       auto const label = [i](char const* what) { return numbered(what, i); };
       p.step("looks (R2)", [this, i, taken = label("taken ")](view& v) {
-        if (v.load(ring_.word[i]) != nothing) v.go_to(taken.c_str());
+        if (v.load(ring_.word(i)) != nothing) v.go_to(taken.c_str());
       });
       p.label(label("sleepy ")).step("says that it sleeps (R2)", [this](view& v) { v.store(asleep_, 1, how_.says); });
       p.step("looks again (R2)", [this, i, awake = label("awake ")](view& v) {
-        if (how_.looks_again && v.load(ring_.word[i]) != nothing) v.go_to(awake.c_str());
+        if (how_.looks_again && v.load(ring_.word(i)) != nothing) v.go_to(awake.c_str());
       });
       p.rest("sleeps", [this, sleepy = label("sleepy ")](view& v) {
         v.await(v.load(asleep_) != 1);
@@ -107,22 +118,23 @@ class request_model {
         break;
       }
       p.step("claims it (K2)", [this, i, next = label("next ")](view& v) {
-        bool const claimed = how_.compare_exchange ? v.compare_exchange(ring_.word[i], sent, started)
-                                                   : v.load(ring_.word[i]) == sent;
+        bool const claimed = how_.compare_exchange ? v.compare_exchange(ring_.word(i), sent, started)
+                                                   : v.load(ring_.word(i)) == sent;
         if (!claimed) v.go_to(next.c_str());
       });
       p.step("runs it", [this, i](view& v) {
-        v.check(v.load(ring_.body[i]) == i, "a message that was not sent");
+        v.check(v.load(ring_.body(i)) == i, "a message that was not sent");
         v.add(runs_[i], 1);
       });
       p.label(label("next "));
+      ring_.add_giving_back(p, i, how_);
     }
   }
 
   variation how_;
   bool recalls_;
   explorer e_;
-  ring ring_{e_, "request "};
+  ring ring_{e_, "requests'"};
   variable asleep_ = e_.number("asleep");
   variable runs_[messages]{};
 };
@@ -162,7 +174,7 @@ class reply_model {
       if (how_.reads_count_first) p.step("reads how often it has rung (D1)", counts);
       p.step("wants the bell (B1)", [this](view& v) { v.store(wanted_, 1, how_.says); });
       p.step("looks (A2)", [this, i, taken](view& v) {
-        if (how_.looks_again && v.load(ring_.word[i]) != nothing) v.go_to(taken.c_str());
+        if (how_.looks_again && v.load(ring_.word(i)) != nothing) v.go_to(taken.c_str());
       });
       if (!how_.reads_count_first) p.step("reads how often it has rung (D1)", counts);
       p.rest("sleeps until it rings", [this, count, again](view& v) {
@@ -170,15 +182,16 @@ class reply_model {
         v.go_to(again.c_str());
       });
       p.label(taken).step("takes the reply", [this, i](view& v) {
-        v.check(v.load(ring_.body[i]) == i, "a message that was not sent");
+        v.check(v.load(ring_.body(i)) == i, "a message that was not sent");
         v.add(taken_, 1);
       });
+      ring_.add_giving_back(p, i, how_);
     }
   }
 
   variation how_;
   explorer e_;
-  ring ring_{e_, "reply "};
+  ring ring_{e_, "replies'"};
   variable wanted_ = e_.number("bell wanted"), rung_ = e_.number("rung"), taken_ = e_.number("taken");
 };
 
@@ -207,10 +220,16 @@ TEST(process_ring, takes_each_reply) {
   }
 }
 
-TEST(process_ring, fails_if_what_an_earlier_lap_left_is_not_cleared_before_a_message_is_published) {
-  auto const how = variation{.kind = memory::sequential, .says_what_follows = false};
+TEST(process_ring, fails_if_what_was_read_is_not_cleared) {
+  auto const how = variation{.kind = memory::sequential, .clears = false};
   EXPECT_TRUE(explore_requests(how).fails_with(not_sent));
   EXPECT_TRUE(explore_replies(how).fails_with(not_sent));
+}
+
+TEST(process_ring, fails_if_a_line_is_given_back_before_it_is_cleared) {
+  auto const how = variation{.kind = memory::weak, .gives_back = order::relaxed};
+  EXPECT_TRUE(explore_requests(how).fails_with(not_once));
+  EXPECT_TRUE(explore_replies(how).fails_with(not_taken));
 }
 
 TEST(process_ring, fails_if_a_message_is_published_in_no_order) {
