@@ -362,7 +362,7 @@ bool dispatcher::send(worker& w, process_job& job) noexcept {
   if (w.sent.size() == 1) begin_time(w);
   if (sleeping_until_ == INT64_MAX) {  // there has been no job for a second
     sleeping_until_ = INT64_MIN;
-    bell_.ring();
+    bell_.ring(bell_mask::replies_thread);
   }
   w.last_use = ++uses_;
   bool const may_spin = busy_workers() + 1 <= processors_;
