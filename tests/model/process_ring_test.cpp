@@ -83,17 +83,17 @@ class request_model {
       });
     }
     if (!recalls_) return;
-    int const last = messages - 1;
+    constexpr int last = messages - 1;
     if (how_.compare_exchange) {
-      p.step("takes the last one back (K1)", [this, last](view& v) {
+      p.step("takes the last one back (K1)", [this](view& v) {
         if (!v.compare_exchange(ring_.word(last), sent, recalled)) v.end();
       });
     } else {
-      p.step("looks at the last one", [this, last](view& v) {
+      p.step("looks at the last one", [this](view& v) {
         if (v.load(ring_.word(last)) != sent) v.end();
-      }).step("takes it back", [this, last](view& v) { v.store(ring_.word(last), recalled, order::seq_cst); });
+      }).step("takes it back", [this](view& v) { v.store(ring_.word(last), recalled, order::seq_cst); });
     }
-    p.step("runs it elsewhere", [this, last](view& v) { v.add(runs_[last], 1); });
+    p.step("runs it elsewhere", [this](view& v) { v.add(runs_[last], 1); });
   }
 
   void worker() {
