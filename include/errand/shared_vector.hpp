@@ -28,7 +28,8 @@ namespace errand {
 ///   the machine's memory, is kept so for a process; the rest goes back to the system at once).
 ///
 /// In the parent it remains readable after the worker's death. What a function keeps of an argument beyond its end, in a
-/// global, becomes a copy. A child of fork() may read what it has inherited.
+/// global, becomes a copy. What the child of a fork() has inherited from 64 KiB on is not a copy but the parent's memory: what
+/// either writes there the other sees, and once the parent lets go of it, it holds something else. Copy it before the fork.
 ///
 /// Throws std::bad_alloc, or std::system_error if the system grants no more shared memory. Different
 /// objects may be used by different threads, one as std::vector.

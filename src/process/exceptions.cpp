@@ -123,6 +123,12 @@ std::optional<std::uint8_t> shared_category(std::error_code const& code) {
   return std::nullopt;
 }
 
+// Of an exception of the user's, whose what() may return nothing.
+char const* text_of(std::exception const& e) noexcept {
+  char const* const text = e.what();
+  return text != nullptr ? text : "";
+}
+
 }  // namespace
 
 std::string describe_current_exception() {
@@ -137,10 +143,10 @@ std::string describe_current_exception() {
       w.number(form::system);
       w.number(*category);
       w.number(static_cast<std::int32_t>(e.code().value()));
-      w.text(without_suffix(e.what(), e.code().message()));
+      w.text(without_suffix(text_of(e), e.code().message()));
       return w.take();
     }
-    return remote(readable_name(type), e.what());
+    return remote(readable_name(type), text_of(e));
   } catch (std::exception const& e) {
     for (std::size_t i = 0; i < std::size(standard_types); ++i) {
       if (typeid(e) != standard_types[i].type) continue;
@@ -150,7 +156,7 @@ std::string describe_current_exception() {
       w.text(e.what());
       return w.take();
     }
-    return remote(readable_name(type), e.what());
+    return remote(readable_name(type), text_of(e));
   } catch (...) {
     return remote(readable_name(type), "");
   }

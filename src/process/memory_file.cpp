@@ -3,15 +3,19 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <string>
 #include <system_error>
+
+#include "base/descriptor.hpp"
 
 namespace errand::detail {
 
@@ -42,15 +46,57 @@ int resize(int fd, off_t length) noexcept {
 }  // namespace
 
 memory_file memory_file::create() {
-  memory_file file;
-  file.fd_ = beyond_stderr(descriptor(::memfd_create("errand", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
-  if (!file.fd_) fail("errand: cannot make memory to share with worker processes (memfd_create)");
+  descriptor made = beyond_stderr(descriptor(::memfd_create("errand", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+  if (!made) fail("errand: cannot make memory to share with worker processes (memfd_create)");
   const auto length = static_cast<off_t>(slot_bytes * (1 + ring_slots + arena_slots));
-  if (resize(file.fd(), length) != 0)
+  if (resize(made.get(), length) != 0)
     fail("errand: cannot size the memory shared with worker processes (ftruncate)");
-  if (::fcntl(file.fd(), F_ADD_SEALS, F_SEAL_SHRINK) != 0)
+  if (::fcntl(made.get(), F_ADD_SEALS, F_SEAL_SHRINK) != 0)
     fail("errand: cannot seal the memory shared with worker processes (F_SEAL_SHRINK)");
-  return file;
+  return {made.release(), false};
+}
+
+memory_file memory_file::inherited(int fd) noexcept { return {fd, true}; }
+
+memory_file::memory_file(int fd, bool zygote_has_it) noexcept : fd_(fd), at_first_(fd), zygote_has_it_(zygote_has_it) {
+  struct stat found{};
+  if (::fstat(fd, &found) != 0) return;  // then it is never ours
+  device_ = found.st_dev;
+  inode_ = found.st_ino;
+}
+
+memory_file::memory_file(memory_file&& other) noexcept
+    : fd_(other.fd_.exchange(-1, std::memory_order_relaxed)),
+      at_first_(other.at_first_),
+      zygote_has_it_(other.zygote_has_it_),
+      device_(other.device_),
+      inode_(other.inode_) {}
+
+// What is not ours any more is not ours to close.
+void memory_file::forget() noexcept {
+  int const fd = fd_.exchange(-1, std::memory_order_relaxed);
+  if (is_ours(fd)) ::close(fd);
+}
+
+bool memory_file::is_ours(int fd) const noexcept {
+  struct stat found{};
+  return fd >= 0 && ::fstat(fd, &found) == 0 && found.st_dev == device_ && found.st_ino == inode_;
+}
+
+int memory_file::fd() const noexcept {
+  int const fd = fd_.load(std::memory_order_relaxed);
+  if (is_ours(fd)) return fd;
+  return zygote_has_it_ && fd >= 0 ? open_anew(fd) : -1;
+}
+
+int memory_file::open_anew(int lost) const noexcept {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/fd/%d", ::getppid(), at_first_);
+  descriptor found = beyond_stderr(descriptor(::open(path, O_RDWR | O_CLOEXEC)));
+  if (!is_ours(found.get())) return -1;
+  // Another thread may have been faster.
+  if (!fd_.compare_exchange_strong(lost, found.get(), std::memory_order_relaxed)) return lost;
+  return found.release();
 }
 
 namespace {

@@ -7,10 +7,9 @@
 // only what its job was sent: a wild write stays at home.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
-
-#include "base/descriptor.hpp"
 
 namespace errand::detail {
 
@@ -32,18 +31,27 @@ class memory_file {
   static memory_file create();
 
   // In a worker: the one that it was forked with.
-  static memory_file inherited(int fd) noexcept {
-    memory_file file;
-    file.fd_ = descriptor(fd);
-    return file;
-  }
+  static memory_file inherited(int fd) noexcept;
 
-  int fd() const noexcept { return fd_.get(); }
+  memory_file(memory_file&& other) noexcept;
+  ~memory_file() { forget(); }
+
+  // Its descriptor; or -1 if somebody has closed it, or put a file of his own in its place. In a worker, where a job may have
+  // done so, it is then opened anew by way of the zygote, which has it under the same number. Any thread; a system call.
+  int fd() const noexcept;
   // In a child of the program: it is the parent's, not ours.
-  void forget() noexcept { fd_.reset(); }
+  void forget() noexcept;
 
  private:
-  descriptor fd_;
+  memory_file(int fd, bool zygote_has_it) noexcept;
+  bool is_ours(int fd) const noexcept;
+  int open_anew(int lost) const noexcept;
+
+  mutable std::atomic<int> fd_;
+  int at_first_;
+  bool zygote_has_it_;
+  std::uint64_t device_ = 0;
+  std::uint64_t inode_ = 0;
 };
 
 // Of the file behind `fd`, begin and length in whole `shared_pages`:

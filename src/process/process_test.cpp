@@ -73,6 +73,20 @@ TEST_F(process_face_test, get_rethrows_what_the_function_threw) {
   }
 }
 
+struct says_nothing : std::exception {
+  char const* what() const noexcept override { return nullptr; }
+};
+
+TEST_F(process_face_test, an_exception_without_words_arrives_all_the_same) {
+  auto failing = async(processes, [] { throw says_nothing{}; });
+  try {
+    failing.get();
+    FAIL() << "nothing was thrown";
+  } catch (remote_error const& e) {
+    EXPECT_NE(std::string{e.type_name()}.find("says_nothing"), std::string::npos) << e.type_name();
+  }
+}
+
 TEST_F(process_face_test, a_crash_names_the_line_that_started_the_task) {
   auto crashing = async(processes, [] { ::kill(::getpid(), SIGKILL); });
   try {

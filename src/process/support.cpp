@@ -22,6 +22,7 @@
 #include "base/sanitizers.hpp"
 #include "process/dispatcher.hpp"
 #include "process/support.hpp"
+#include "sched/exit.hpp"
 #include "sched/outside.hpp"
 #include "sched/threads.hpp"
 
@@ -172,7 +173,10 @@ process_pool_core& make_process_pool(unsigned workers, process_limits const& lim
   return the_dispatcher().add_pool(workers, limits);
 }
 
+// A pool of static storage, some of whose jobs the end of the program does not wait for any more, is left to the end of its
+// workers, which comes with that of the program.
 void end_process_pool(process_pool_core& pool) noexcept {
+  if (exit_has_given_up()) return;
   process_world* const w = world.load(std::memory_order_acquire);  // (P2)
   if (w != nullptr && pool.born_in == process_generation) w->jobs->end_pool(pool);
 }

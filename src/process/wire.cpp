@@ -48,7 +48,11 @@ void will_be_filled(void* at, std::size_t bytes) noexcept {
   errno = saved;
 }
 
-void throw_overwritten() { throw std::runtime_error{"errand: the message of a worker process was overwritten"}; }
+void throw_overwritten() {
+  throw std::runtime_error{
+      "errand: what came from another process does not fit its type: its load() reads other than its save() wrote, or a "
+      "worker process has written over the message"};
+}
 
 void throw_unsteady(std::size_t first, std::size_t then) {
   throw std::logic_error{"errand: a value for another process was serialised as " + std::to_string(first) +

@@ -97,6 +97,7 @@ void register_once(std::atomic<bool>& registered) noexcept {
 }  // namespace
 
 void drain_at_exit() noexcept { register_once(registered_by_pool); }
+bool exit_has_given_up() noexcept { return gave_up.load(std::memory_order_relaxed); }
 void drain_at_exit_again() noexcept { register_once(registered_by_detach); }
 exit_part::exit_part(call b) noexcept : before{b}, next_{std::exchange(first_part, this)} {}
 void is_getting_on() noexcept { steps.fetch_add(1, std::memory_order_relaxed); }

@@ -12,6 +12,8 @@ namespace errand::detail {
 void drain_at_exit() noexcept;
 /// That once more, as detach() asks for it: by what begins a task that is kept.
 void drain_at_exit_again() noexcept;
+/// The end of the program has waited as long as it may, and goes on without what is left: destructors do not wait for it, either.
+[[nodiscard]] bool exit_has_given_up() noexcept;
 /// Something of what the end of the program waits for gets on, as a large file that is written: it waits its time anew.
 void is_getting_on() noexcept;
 

@@ -3,7 +3,10 @@
 // Rules of behaviour 17 and 19: errors nobody took, and the end of the program. What ends a program is tried in child
 // processes that run the test binary anew, so that nothing of this process's threads is theirs.
 #include <gtest/gtest.h>
+#include <errand/process.hpp>
 #include <errand/task.hpp>
+
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
@@ -263,6 +266,19 @@ TEST_F(ending_death, rule_19_what_does_not_end_before_the_deadline_is_said_and_l
       testing::ExitedWithCode(6),
       "^errand: 1 detached task has not ended .*ERRAND_EXIT_DEADLINE.* task \"stuck\" "
       "\\(.*ending_rules_test.cpp:[0-9]+\\)\n$");
+}
+
+TEST_F(ending_death, rule_19_a_pool_of_processes_with_static_storage_does_not_wait_again) {
+  EXPECT_EXIT(
+      {
+        setenv("ERRAND_EXIT_DEADLINE", "0.02", 1);
+        static errand::process_pool pool{1};
+        errand::async({.on = pool, .name = "stuck"}, [] {
+          for (;;) ::pause();
+        }).detach();
+        std::exit(6);
+      },
+      testing::ExitedWithCode(6), "^errand: 1 detached task has not ended .*\"stuck\"");
 }
 
 TEST_F(ending_death, rule_19_of_many_that_are_left_the_number_is_said) {
