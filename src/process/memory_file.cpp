@@ -114,6 +114,13 @@ std::uint64_t available_memory() noexcept {
   return line == nullptr ? unlimited : std::strtoull(line + sizeof "MemAvailable:" - 1, nullptr, 10) * 1024;
 }
 
+// What memory_file::fd() says of a descriptor that is ours no longer.
+void require_open(int fd) {
+  if (fd < 0)
+    throw std::system_error(EBADF, std::system_category(),
+                            "errand: this process has closed the descriptor of the memory that it shares with other processes");
+}
+
 [[noreturn]] void fail_to_reserve(std::size_t bytes, int error) {
   throw std::system_error(error, std::system_category(),
                           "errand: no " + std::to_string(bytes) + " bytes of memory to share with another process");
@@ -122,6 +129,7 @@ std::uint64_t available_memory() noexcept {
 }  // namespace
 
 void reserve_shared(int fd, std::uint64_t offset, std::size_t bytes) {
+  require_open(fd);
   if (bytes > available_memory()) fail_to_reserve(bytes, ENOMEM);
   int result;
   do result = ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes));
@@ -149,6 +157,7 @@ bool is_untouched(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept {
 }
 
 std::byte* map_shared(int fd, std::uint64_t offset, std::size_t bytes, access how) {
+  require_open(fd);
   void* const at = ::mmap(nullptr, bytes, how == access::read ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd,
                           static_cast<off_t>(offset));
   if (at == MAP_FAILED) {
