@@ -192,7 +192,8 @@ bool dispatcher::sleep(std::atomic<std::uint32_t> const& woken, std::int64_t dea
     return true;
   }
   // Whose bell was wanted for us is looked after by whoever looks already, until he wants the bells, or by us.
-  if (drivers_ == 0) help_along(hold, [&] { return woken.load(std::memory_order_acquire) != 0; });
+  // Relaxed: only whether to go on looking; the caller looks by itself.
+  if (drivers_ == 0) help_along(hold, [&] { return woken.load(std::memory_order_relaxed) != 0; });
   return true;
 }
 
