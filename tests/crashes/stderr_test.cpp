@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/sanitizers.hpp"
+#include "crashes/fates.hpp"
 #include "faults/own_program.hpp"
 #include "process/test_jobs.hpp"
 #include "support/in_child.hpp"
@@ -26,6 +27,7 @@
 namespace {
 
 using namespace std::chrono_literals;
+using errand_test::expect_well;
 using errand_test::in_own_program;
 using errand_test::require;
 
@@ -107,11 +109,6 @@ class pipe_for_stderr {
   int reading_ = -1;
   std::size_t filled_ = 0;
 };
-
-void expect_well(int status) {
-  if (status == errand_test::refused_here) GTEST_SKIP() << "the system refuses what this needs";
-  EXPECT_EQ(status, 0);
-}
 
 TEST(stderr_of_processes, the_last_words_of_a_worker_are_in_the_error_of_its_job) {
   auto const e = death_of(errand::async(errand::processes, [] {

@@ -30,12 +30,19 @@
 #include <vector>
 
 #include "base/sanitizers.hpp"
+#include "crashes/family.hpp"
+#include "crashes/fates.hpp"
 #include "process/test_jobs.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using errand::process_pool;
+using errand_test::as_without_sanitizers;
+using errand_test::fate;
+using errand_test::judge;
+using errand_test::verdict;
+using errand_test::wait_until_gone;
 
 // ---- what the test and the workers share: made before main, so before the zygote
 
@@ -53,13 +60,6 @@ int innocent(int i) {
 }
 
 // ---- the deeds
-
-// A sanitizer's own handlers would make an exit of a death.
-void as_without_sanitizers() {
-  for (int s : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) ::signal(s, SIG_DFL);
-  rlimit const none{0, 0};
-  ::setrlimit(RLIMIT_CORE, &none);
-}
 
 void for_ever() {
   shared.pid.store(::getpid());
@@ -95,32 +95,6 @@ struct big {
 };
 
 // ---- the books
-
-enum class fate : unsigned char { value, died, late, stopped, thrown };
-
-struct verdict {
-  fate how = fate::value;
-  int signal = 0;
-  int status = 0;
-  std::string text;
-};
-
-template <class T>
-verdict judge(errand::future<T> f) {
-  verdict v;
-  try {
-    static_cast<void>(f.get());
-  } catch (errand::process_died const& e) {
-    v = {fate::died, e.signal(), e.status(), e.what()};
-  } catch (errand::timed_out const& e) {
-    v = {fate::late, 0, 0, e.what()};
-  } catch (errand::operation_cancelled const&) {
-    v.how = fate::stopped;
-  } catch (std::exception const& e) {
-    v = {fate::thrown, 0, 0, e.what()};
-  }
-  return v;
-}
 
 struct sum_of_all {
   std::uint64_t given = 0, right = 0, guilty = 0, lost = 0;
@@ -415,10 +389,6 @@ TEST_F(what_it_must_survive, a_job_that_forks_and_whose_child_returns) {
                 .how,
             fate::value);
   expect_books_right(pool);
-}
-
-void wait_until_gone(pid_t pid) {
-  while (::kill(pid, 0) == 0) std::this_thread::yield();
 }
 
 TEST_F(what_it_must_survive, jobs_that_start_processes_of_their_own) {

@@ -14,12 +14,14 @@
 #include <vector>
 
 #include "base/sanitizers.hpp"
+#include "crashes/fates.hpp"
 #include "faults/own_program.hpp"
 #include "support/in_child.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
+using errand_test::expect_well;
 using errand_test::in_own_program;
 using errand_test::require;
 
@@ -60,11 +62,6 @@ void expect_all_works() {
     late = true;
   }
   require(late, "a deadline");
-}
-
-void expect_well(int status) {
-  if (status == errand_test::refused_here) GTEST_SKIP() << "the system refuses what this needs";
-  EXPECT_EQ(status, 0);
 }
 
 TEST(processes_survive, no_proc) {

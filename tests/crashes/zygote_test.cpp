@@ -20,6 +20,8 @@
 #include <vector>
 
 #include "base/sanitizers.hpp"
+#include "crashes/family.hpp"
+#include "crashes/fates.hpp"
 #include "faults/own_program.hpp"
 #include "process/test_jobs.hpp"
 #include "support/in_child.hpp"
@@ -27,8 +29,13 @@
 namespace {
 
 using namespace std::chrono_literals;
+using errand_test::expect_well;
 using errand_test::in_own_program;
+using errand_test::is_zygote;
+using errand_test::kill_now;
+using errand_test::parent_of;
 using errand_test::require;
+using errand_test::wait_until_gone;
 
 // Made before main, so before the zygote.
 struct shared_page {
@@ -50,38 +57,11 @@ void for_ever() {
 void wait_until_begun(int jobs) {
   while (shared.begun.load() < jobs) std::this_thread::yield();
 }
-void wait_until_gone(pid_t pid) {
-  while (::kill(pid, 0) == 0) std::this_thread::yield();
-}
-
 struct family {
   pid_t guardian;
   pid_t zygote;  // that serves
 };
 
-struct process_line {
-  char state = 'X';
-  pid_t parent = 0;
-};
-process_line line_of(pid_t process) {
-  std::ifstream stat{"/proc/" + std::to_string(process) + "/stat"};
-  std::string ignored;
-  process_line line;
-  stat >> ignored >> ignored >> line.state >> line.parent;
-  return line;
-}
-bool is_dead(pid_t process) { return std::string{"ZX"}.find(line_of(process).state) != std::string::npos; }
-bool is_zygote(pid_t process) {
-  std::ifstream comm{"/proc/" + std::to_string(process) + "/comm"};
-  std::string name;
-  return std::getline(comm, name) && name == "errand-zygote" && !is_dead(process);
-}
-pid_t parent_of(pid_t process) { return line_of(process).parent; }
-// Until it is no more than a number that nobody has asked for.
-void kill_now(pid_t process) {
-  ::kill(process, SIGKILL);
-  while (!is_dead(process)) std::this_thread::yield();
-}
 pid_t heir_of(pid_t guardian) {
   auto const id = std::to_string(guardian);
   std::ifstream children{"/proc/" + id + "/task/" + id + "/children"};
@@ -113,11 +93,6 @@ bool lost_with_zygote(errand::future<T>& f, T const& expected) {
     require(std::string{e.what()}.find("zygote") != std::string::npos, e.what());
     return true;
   }
-}
-
-void expect_well(int status) {
-  if (status == errand_test::refused_here) GTEST_SKIP() << "the system refuses what this needs";
-  EXPECT_EQ(status, 0);
 }
 
 TEST(zygotes_death, costs_exactly_the_jobs_that_had_begun) {
