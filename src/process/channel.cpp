@@ -18,6 +18,7 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
 
 channel::channel(int shared_fd, unsigned slot, after_fork children) : base_(nullptr) {
+  require_open(shared_fd);
   const auto fail = [] {
     throw std::system_error(errno, std::system_category(), "errand: cannot map the rings of a worker process");
   };

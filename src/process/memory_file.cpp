@@ -114,19 +114,18 @@ std::uint64_t available_memory() noexcept {
   return line == nullptr ? unlimited : std::strtoull(line + sizeof "MemAvailable:" - 1, nullptr, 10) * 1024;
 }
 
-// What memory_file::fd() says of a descriptor that is ours no longer.
-void require_open(int fd) {
-  if (fd < 0)
-    throw std::system_error(EBADF, std::system_category(),
-                            "errand: this process has closed the descriptor of the memory that it shares with other processes");
-}
-
 [[noreturn]] void fail_to_reserve(std::size_t bytes, int error) {
   throw std::system_error(error, std::system_category(),
                           "errand: no " + std::to_string(bytes) + " bytes of memory to share with another process");
 }
 
 }  // namespace
+
+void require_open(int fd) {
+  if (fd < 0)
+    throw std::system_error(EBADF, std::system_category(),
+                            "errand: this process has closed the descriptor of the memory that it shares with other processes");
+}
 
 void reserve_shared(int fd, std::uint64_t offset, std::size_t bytes) {
   require_open(fd);
@@ -146,7 +145,8 @@ void discard_shared(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept 
                     static_cast<off_t>(bytes));
 }
 
-bool is_reserved(int fd, std::uint64_t offset, std::size_t bytes) noexcept {
+bool is_reserved(int fd, std::uint64_t offset, std::size_t bytes) {
+  require_open(fd);
   off_t const hole = ::lseek(fd, static_cast<off_t>(offset), SEEK_HOLE);
   return hole >= 0 && static_cast<std::uint64_t>(hole) >= offset + bytes;
 }

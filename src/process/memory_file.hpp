@@ -54,6 +54,9 @@ class memory_file {
   std::uint64_t inode_ = 0;
 };
 
+// Throws std::system_error, which says so, if memory_file::fd() has found that the descriptor is ours no longer.
+void require_open(int fd);
+
 // Of the file behind `fd`, begin and length in whole `shared_pages`:
 inline constexpr std::size_t shared_pages = 64 * 1024;  // a page, however large pages are
 // has memory behind it from now on, so that no access to it can fail. Throws std::system_error if there is not enough.
@@ -61,7 +64,7 @@ void reserve_shared(int fd, std::uint64_t offset, std::size_t bytes);
 // Gives that memory back to the system; what was there reads as zeros.
 void discard_shared(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept;
 // Whether reserve_shared() was done for all of it.
-bool is_reserved(int fd, std::uint64_t offset, std::size_t bytes) noexcept;
+bool is_reserved(int fd, std::uint64_t offset, std::size_t bytes);
 // Whether nobody has written there since the file was made, or since discard_shared(): all is zero.
 bool is_untouched(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept;
 // Maps it, and what is behind it with it. Throws std::system_error.
