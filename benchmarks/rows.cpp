@@ -35,6 +35,22 @@ std::vector<target> read_well(std::vector<char const*> const& ways) {
   return all;
 }
 
+// Everything else that an item may be given to.
+std::vector<std::string> const items_elsewhere{"Asio thread_pool",
+                                               "Asio thread_pool, a mutex in each",
+                                               "Asio strand",
+                                               "oneTBB task_arena",
+                                               "oneTBB serial node",
+                                               "thread with a locked queue"};
+std::vector<target> given_well(double nanoseconds) {
+  std::vector<target> all;
+  for (auto const* const form : {"errand, serial queue", "errand, concurrent queue"}) {
+    all.push_back({gate, form, 1, items_elsewhere});
+    all.push_back({aim, form, nanoseconds});
+  }
+  return all;
+}
+
 }  // namespace
 
 std::vector<row> const& all_rows() {
@@ -294,6 +310,108 @@ std::vector<row> const& all_rows() {
                 "after it is made and ends before it is verified, for all alike",
        .targets = {{gate, "shared_vector, in place", 1.0 / 50, {"pipe", "pipe of 1 MiB"}},
                    {aim, "shared_vector, in place", 0.26}}},
+      {.name = "queue-from-main",
+       .title = "1 000 000 empty items given by the main thread, then all have run",
+       .unit = "ns per item",
+       .cheat = "items of a serial queue at the same time: each adds one to a plain number; running them on the main thread: "
+                "% elsewhere",
+       .targets = given_well(180)},
+      {.name = "queue-from-inside",
+       .title = "the same by a task, or handler, on one of the threads that run them",
+       .unit = "ns per item",
+       .cheat = "as above; % elsewhere is what others ran than the thread that gave them",
+       .targets = given_well(100)},
+      {.name = "queue-apart",
+       .title = "1 000 000 given to a serial queue that is held back, then drained: both added",
+       .unit = "ns per item",
+       .cheat = "items that begin before: none may have run when all have been given",
+       .targets = {{aim, "errand, serial queue", 45}, {aim, "errand, serial queue, detached", 45}}},
+      {.name = "queue-loaded",
+       .title = "a serial queue that is given 10 000 items at a time by the main thread while it runs them, again and again",
+       .unit = "ns per item",
+       .cheat = "allocations: malloc and its kin, operator new, mmap, counted over all rounds; each item adds one to a plain "
+                "number",
+       .targets = {{gate, "errand, serial queue", 0.8, {"Asio strand"}},
+                   {gate, "errand, serial queue, detached", 0.8, {"Asio strand"}},
+                   {gate, "errand, serial queue", 0, {}, "allocations"},
+                   {gate, "errand, serial queue, detached", 0, {}, "allocations"},
+                   {aim, "errand, serial queue", 150},
+                   {aim, "errand, serial queue, detached", 150}}},
+      {.name = "queue-sync-alone",
+       .title = "an empty function in its turn on the caller's thread, nobody else there",
+       .unit = "ns each",
+       .cheat = "functions run on another thread, or not: counted; outside the queue: it is asked once",
+       .targets = {{gate, "errand, from main", 3, {"std::mutex"}},
+                   {gate, "errand, inside a task", 3, {"std::mutex"}},
+                   {aim, "errand, from main", 15},
+                   {aim, "errand, inside a task", 15}}},
+      {.name = "queue-sync-contended",
+       .title = "the same by two at a time",
+       .unit = "ns each",
+       .cheat = "two who never meet: % alternated is how often the one before was the other; two inside at once: a plain number",
+       .targets = {{gate, "errand, two threads", 3, {"std::mutex"}},
+                   {gate, "errand, two threads, a pool of its own", 3, {"std::mutex"}},
+                   {gate, "errand, two tasks", 3, {"std::mutex"}},
+                   {aim, "errand, two threads", 100},
+                   {aim, "errand, two tasks", 100}}},
+      {.name = "queue-sync-behind",
+       .title = "an item is given, then a function in its turn behind it, and the item's end seen: all three together",
+       .unit = "us",
+       .cheat = "a function that overtakes the item: it looks whether that has run; % elsewhere is what items others ran",
+       .targets = {{gate, "errand, from main", 2},
+                   {gate, "errand, inside a task", 2},
+                   {aim, "errand, from main", 1},
+                   {aim, "errand, inside a task", 1},
+                   {aim, "errand, from main, a pool of its own", 2}}},
+      {.name = "queue-hops",
+       .title = "items of two serial queues, each of which gives the next one to the other queue",
+       .unit = "ns per hop",
+       .cheat = "items that run where they are given: every 1024th asks whether its queue is the right one; threads that spin: "
+                "CPU",
+       .targets = {{gate, "errand, separate queues", 0.8, {"oneTBB flow nodes", "oneTBB flow nodes, try_put"}},
+                   {aim, "errand, separate queues", 150},
+                   {aim, "errand, common target", 80},
+                   {aim, "errand, the same queue", 40}}},
+      {.name = "queue-400-busy",
+       .title = "400 serial queues with 100 items of 5 us each: until all have run",
+       .unit = "ms",
+       .cheat = "a thread for each queue: those that have run an item are asked for their state again and again; most runnable, "
+                "threads",
+       .targets = {{gate, "errand", 0, {}, "runnable beyond workers"}}},
+      {.name = "queue-main",
+       .title = "from the main thread, which then serves its queue and sleeps, to a pool, and by an item back to it: the two "
+                "ways are timed apart and added",
+       .unit = "us per round trip",
+       .cheat = "a thread that only calls itself main: the item compares thread and process; a spinning one: the task sees it "
+                "in state S before it returns, and the pool is seen so before it is given",
+       .targets = {{gate, "errand, async(main_queue(), f)", 1.3, {"raw futex"}},
+                   {gate, "errand, then(main_queue(), f)", 1.3, {"raw futex"}}}},
+      {.name = "queue-main-cold",
+       .title = "the same with a task that returns at once: median",
+       .unit = "us per round trip",
+       .cheat = "as above, but for the main thread: % main slept",
+       .targets = {{aim, "errand, async(main_queue(), f)", 1.3, {"raw futex"}},
+                   {aim, "errand, then(main_queue(), f)", 1.3, {"raw futex"}}}},
+      {.name = "queue-create",
+       .title = "a queue on a pool made and dropped",
+       .unit = "ns each",
+       .cheat = "queues that are none before their use: and one sync() asks in it",
+       .targets = {{gate, "errand", 200}, {aim, "errand, concurrent queue", 200}}},
+      {.name = "queue-after",
+       .title = "after() an hour on a queue: 20 000 of them; Asio: timers with a handler",
+       .unit = "ns per arming",
+       .cheat = "timers that are never armed: one of 1 ms is waited for before; the others are stopped, and none may have run",
+       .targets = {{aim, "errand", 200}}},
+      {.name = "queue-semaphore",
+       .title = "a permit taken and given back, nobody else there",
+       .unit = "ns per pair",
+       .cheat = "permits that do not count: at the end there is exactly one",
+       .targets = {{aim, "errand", 19}}},
+      {.name = "queue-once",
+       .title = "what is to be done once, and has been",
+       .unit = "ns per call",
+       .cheat = "what is done again, or never: it counts itself",
+       .targets = {{aim, "errand", 0.37}}},
   };
   return rows;
 }

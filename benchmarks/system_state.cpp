@@ -122,6 +122,8 @@ void wait_until_process_is_asleep(pid_t process) {
 
 pid_t this_thread_id() { return ::gettid(); }
 
+bool is_runnable(pid_t thread) { return state_of(thread) == 'R'; }
+
 void stay_on_one_processor() {
   cpu_set_t allowed;
   ::sched_getaffinity(0, sizeof allowed, &allowed);

@@ -45,6 +45,8 @@ void wait_until_others_sleep();
 // Returns when that one thread is asleep, and lets it run meanwhile.
 void wait_until_asleep(pid_t thread);
 [[nodiscard]] pid_t this_thread_id();
+// Whether one of our threads runs, or waits for a processor (state R).
+[[nodiscard]] bool is_runnable(pid_t thread);
 // The same two of the first threads of other processes.
 void wait_until_processes_sleep(std::vector<pid_t> const& processes);
 void wait_until_process_is_asleep(pid_t process);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "who_ran.hpp"
 
+#include "system_state.hpp"
+
 #include <mutex>
 
 namespace microbench {
@@ -98,6 +100,15 @@ turnout roll_call::end(std::uint64_t expected) const {
   if (t.visits != expected)
     throw wrong_result{std::to_string(t.visits) + " tasks ran instead of " + std::to_string(expected)};
   return t;
+}
+
+void roll_call::wait_for(std::uint64_t visits) const {
+  auto const last = now_ns() + 60'000'000'000;
+  while (end().visits < visits) {
+    require(now_ns() < last, "not all tasks have run after a minute");
+    timespec const moment{0, 20'000};
+    ::nanosleep(&moment, nullptr);
+  }
 }
 
 }  // namespace microbench

@@ -61,6 +61,9 @@ class roll_call {
   [[nodiscard]] turnout end() const;
   // The same, and verifies the number.
   [[nodiscard]] turnout end(std::uint64_t expected) const;
+  // Returns when so many have visited, seen every 20 us: for pools that cannot say when all their tasks have ended. Throws
+  // wrong_result if they have not after a minute.
+  void wait_for(std::uint64_t visits) const;
 };
 
 }  // namespace microbench

@@ -3,7 +3,7 @@
 # and how a step is shown. Sourced by bash, from the top of the source tree.
 
 packages_build=(g++ cmake ninja-build make libcli11-dev libfmt-dev liburing-dev libcereal-dev)
-packages_test=(libgtest-dev python3)
+packages_test=(libgtest-dev python3 libfltk1.3-dev xvfb)
 # Not needed by errand: the second compiler of ./test, and what the benchmarks compare errand with.
 packages_clang=(clang-16)
 packages_rivals=(libboost-dev libboost-context-dev libboost-fiber-dev libtbb-dev python3)

@@ -67,6 +67,9 @@ class partner {
 
 add const cold{"wake-cold", role::floor, "raw futex", &cold_asker<partner, false>, place::own_process};
 add const both_asleep{"wake-both-asleep", role::floor, "raw futex", &cold_asker<partner, true>, place::own_process};
+// To a pool and back to the main thread: two wakes as well.
+add const to_main{"queue-main", role::floor, "raw futex", &cold_asker<partner, true>, place::own_process};
+add const cold_to_main{"queue-main-cold", role::floor, "raw futex", &cold_asker<partner, false>, place::own_process};
 add const hot{"wake-hot", role::floor, "raw futex", &hot_asker<partner, 5000>};
 
 }  // namespace

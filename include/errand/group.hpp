@@ -25,10 +25,10 @@ using loop_body = void (*)(void* context, std::size_t index, void*& own);
 
 /// Calls body(context, i, own) for every i below count, spread over the pool's workers and the calling thread; on the calling
 /// thread alone, in order, if there is no pool. Returns when all have ended; rethrows the first failure.
-void run_loop(pool_core* where, std::size_t count, void* context, loop_body body, std::source_location from);
+void run_loop(place_core* where, std::size_t count, void* context, loop_body body, std::source_location from);
 
 template <class F>
-void loop(pool_core* where, std::size_t count, F& body, std::source_location from) {
+void loop(place_core* where, std::size_t count, F& body, std::source_location from) {
   auto call_it = [&body](std::size_t i, void*& own) {  // body may be const, or a function
     if constexpr (std::is_invocable_v<F&, std::size_t>)
       body(i);
@@ -43,7 +43,7 @@ template <class F>
 concept branch = std::invocable<F&>;
 
 template <class... Branches>
-void invoke_branches(pool_core* where, std::source_location from, Branches&... branches) {
+void invoke_branches(place_core* where, std::source_location from, Branches&... branches) {
   auto body = [&](std::size_t i) {
     std::size_t number = 0;
     ((number++ == i ? static_cast<void>(branches()) : void()), ...);

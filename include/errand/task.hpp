@@ -36,6 +36,8 @@ struct thread_hook_of final : thread_hook {
 
 }  // namespace detail
 
+class queue;
+
 // ---- places ----------------------------------------------------------------------------------------------------------
 
 /// The default pool: as many workers as the process may use processors (affinity, container quota), or
@@ -115,30 +117,34 @@ class pool {
  private:
   friend struct detail::place_access;
   pool(pool_options const& options, detail::thread_hook* hook);  // takes the hook over
-  [[nodiscard]] detail::pool_core* core() const {
+  [[nodiscard]] detail::place_core* core() const {
     // (G2) acquire: sees the pool as it was started anew; pairs with (G2) in start_anew().
     return born_in_.load(std::memory_order_acquire) == detail::process_generation ? core_.load(std::memory_order_relaxed)
                                                                                  : &start_anew();
   }
-  detail::pool_core& start_anew() const;
+  detail::place_core& start_anew() const;
 
   // Changed only in the child of a fork, by its first use there.
-  mutable std::atomic<detail::pool_core*> core_;
+  mutable std::atomic<detail::place_core*> core_;
   mutable std::atomic<std::uint32_t> born_in_{detail::process_generation};
 };
 
-/// Where work runs, when it is chosen at run time: made from any of the places above. Refers to a pool, owns nothing.
+/// Where work runs, when it is chosen at run time: made from any of the places above, or from a queue. Refers to the pool or
+/// queue, owns nothing.
 class place {
  public:
   constexpr place(threads_t) noexcept {}                                // NOLINT(google-explicit-constructor)
   constexpr place(inplace_t) noexcept : kind_{kind::here} {}            // NOLINT(google-explicit-constructor)
   constexpr place(blocking_t) noexcept : kind_{kind::on_own_thread} {}  // NOLINT(google-explicit-constructor)
   constexpr place(pool& p) noexcept : pool_{&p} {}                      // NOLINT(google-explicit-constructor)
+  place(queue const& q) noexcept;                                       // NOLINT(google-explicit-constructor)
 
  private:
   friend struct detail::place_access;
-  enum class kind : std::uint8_t { on_pool, here, on_own_thread };
-  pool* pool_ = nullptr;  // on_pool: the default one if null
+  enum class kind : std::uint8_t { on_pool, here, on_own_thread, on_queue };
+  explicit place(detail::place_core& queue) noexcept : queue_{&queue}, kind_{kind::on_queue} {}
+  pool* pool_ = nullptr;                  // on_pool: the default one if null
+  detail::place_core* queue_ = nullptr;   // on_queue
   kind kind_ = kind::on_pool;
 };
 
@@ -181,15 +187,18 @@ concept no_place = !any_place<F> && !std::is_same_v<std::remove_cvref_t<F>, how>
 
 /// The pool that a place means, which for `blocking` is one without workers; null for `inplace`.
 struct place_access {
-  static pool_core* core(threads_t) { return &default_pool(); }
-  static pool_core* core(inplace_t) noexcept { return nullptr; }
-  static pool_core* core(blocking_t) { return &blocking_place(); }
-  static pool_core* core(pool const& p) { return p.core(); }
-  static pool_core* core(place const& p) {
+  static place_core* core(threads_t) { return &default_pool(); }
+  static place_core* core(inplace_t) noexcept { return nullptr; }
+  static place_core* core(blocking_t) { return &blocking_place(); }
+  static place_core* core(pool const& p) { return p.core(); }
+  static place_core* core(place const& p) {
     if (is_default(p)) return &default_pool();
     if (p.kind_ == place::kind::here) return nullptr;
+    if (p.kind_ == place::kind::on_queue) return p.queue_;
     return p.kind_ == place::kind::on_own_thread ? &blocking_place() : p.pool_->core();
   }
+  static place_core* core(queue const& q);  // defined where queues are
+  static place make(place_core& queue) noexcept { return place{queue}; }
   static bool is_default(place const& p) noexcept { return p.kind_ == place::kind::on_pool && p.pool_ == nullptr; }
 };
 
@@ -242,7 +251,7 @@ auto* make_task_record(std::source_location from, F&& f, Args&&... args) {
 }
 
 template <class F, class... Args>
-future<started_t<F, Args...>> start(pool_core* where, std::source_location from, F&& f, Args&&... args) {
+future<started_t<F, Args...>> start(place_core* where, std::source_location from, F&& f, Args&&... args) {
   auto* r = make_task_record(from, std::forward<F>(f), std::forward<Args>(args)...);
   if (where != nullptr)
     start_on(*where, *r);
@@ -432,11 +441,11 @@ T task<T>::get() {
 namespace detail {
 
 template <class Where>
-pool_core* place_of_link(Where&& where) {
+place_core* place_of_link(Where&& where) {
   static_assert(core_place<Where>, "errand: then(where, f): where is threads, blocking, a pool or a place");
   static_assert(!std::is_same_v<std::remove_cvref_t<Where>, inplace_t>,
                 "errand: then() never calls f inside then(), nor in the midst of another task's end: not inplace");
-  pool_core* const core = place_access::core(where);
+  place_core* const core = place_access::core(where);
   if (core == nullptr) throw_inplace_link();
   return core;
 }
@@ -456,13 +465,13 @@ struct body_of_link<void, void, F> {
 };
 
 template <class T, class F>
-auto then(future<T>& f, pool_core* where, F&& function, std::source_location from) {
+auto then(future<T>& f, place_core* where, F&& function, std::source_location from) {
   auto& input = future_access::record_of(f, "errand::future::then()");
   return continue_with<typename body_of_link<T, T, F>::type>(input, false, where, std::forward<F>(function), from,
                                                              [&f]() noexcept { future_access::release(f); });
 }
 template <class T, class F>
-auto then(shared_future<T> const& f, pool_core* where, F&& function, std::source_location from) {
+auto then(shared_future<T> const& f, place_core* where, F&& function, std::source_location from) {
   auto& input = future_access::record_of(f, "errand::shared_future::then()");
   return continue_with<typename body_of_link<T, shared_value<T>, F>::type>(
       input, true, where, std::forward<F>(function), from, [&input]() noexcept { add_share(input); });

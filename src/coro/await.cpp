@@ -5,10 +5,14 @@
 #include "coro/flow.hpp"
 #include "sched/pool_core.hpp"
 #include "sched/wait.hpp"
+#include "task/rare_fields.hpp"
 #include "task/thread_state.hpp"
+
+#include <errand/detail/stack_mark.hpp>
 
 #include <errand/task.hpp>
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace errand::detail {
@@ -18,7 +22,8 @@ namespace {
 void wake_coroutine(waiter* w) noexcept {
   auto& f = static_cast<coroutine_flow&>(*w);
   record& task = task_of(f);
-  make_ready(task, *task.home_, f.only_);
+  if (task.home_->is_queue()) return task.home_->gate().push_lent(task);
+  make_ready(task, as_pool(*task.home_), f.only_);
 }
 
 void resume_coroutine(runnable* r) noexcept {
@@ -33,10 +38,39 @@ void go_on_at(record& task, void* frame) noexcept {
   task.run = &resume_coroutine;
 }
 
+// Room for its place in a queue's list, before it may come back there. Throws std::bad_alloc.
+void prepare_home(record& task, place_core const& home) {
+  if (home.is_queue()) rare_fields_of(task);
+}
+
+// A queue that it leaves stays lent to it, and one that it moves to is from now on: then() may look at either at any time. Throws
+// std::bad_alloc.
+void change_home(record& task, place_core& to) {
+  if (to.is_queue()) to.gate().require_own("co_await errand::resume_on()");
+  place_core* const from = task.home_;
+  bool const lent = (task.state_.load(std::memory_order_relaxed) & record_state::lent) != 0;
+  if (!to.is_queue() && !lent) return std::atomic_ref{task.home_}.store(&to, std::memory_order_relaxed);
+  auto& rare = rare_fields_of(task);
+  rare.loans.reserve(rare.loans.size() + 2);
+  if (to.is_queue() && std::find(rare.loans.begin(), rare.loans.end(), &to.gate()) == rare.loans.end() &&
+      !(lent && rare.loans.empty() && &from->gate() == &to.gate()))
+    to.gate().lend();
+  lock_record(task);
+  auto const add = [&rare](queue_gate& q) {
+    if (std::find(rare.loans.begin(), rare.loans.end(), &q) == rare.loans.end()) rare.loans.push_back(&q);
+  };
+  if (lent && rare.loans.empty()) add(from->gate());
+  if (to.is_queue()) add(to.gate());
+  std::atomic_ref{task.home_}.store(&to, std::memory_order_relaxed);
+  unlock_record(task);
+  task.state_.fetch_or(record_state::lent, std::memory_order_relaxed);
+}
+
 // What suspends; true: its task may already run elsewhere. The request is ours alone: what the coroutine needs to take its
 // hooks back, once it goes on, is in its flow and its frame.
 bool suspend(record& task, void* frame, wait_request& q) {
   coroutine_flow& f = flow_of(task);
+  prepare_home(task, *task.home_);
   go_on_at(task, frame);
   f.wake = &wake_coroutine;
   f.claimed_by.store(0, std::memory_order_relaxed);
@@ -66,9 +100,24 @@ void resumed(wait_request& q) noexcept {
 
 }  // namespace
 
+// Whoever runs something in place keeps its queue meanwhile, which a coroutine that waits must not.
+static bool may_run_in_place() noexcept {
+  record const* const current = this_thread().current;
+  return current == nullptr || current->home_ == nullptr || !current->home_->is_queue();
+}
+
+// Off a pool a coroutine cannot suspend, for nobody would take it up again; but a thread that serves a queue does, as long as
+// nothing of the coroutine's lies on the stack but itself.
+static bool may_suspend() noexcept {
+  thread_state const& t = this_thread();
+  if (t.as_worker != nullptr) return true;
+  stack_mark const* const beneath = t.mark != nullptr ? t.mark->outer : nullptr;
+  return beneath != nullptr && t.current != nullptr && beneath->queue != nullptr && beneath->item == t.current;
+}
+
 bool await_without_suspending(record& awaited) {
-  if (awaited.done() || run_in_place(awaited)) return true;
-  if (this_thread().as_worker == nullptr) {
+  if (awaited.done() || (may_run_in_place() && run_in_place(awaited))) return true;
+  if (!may_suspend()) {
     wait(awaited);
     return true;
   }
@@ -97,7 +146,7 @@ void after_suspension(record& awaited) noexcept {
 bool sleep_without_suspending(std::int64_t deadline) {
   check_cancelled();
   if (deadline <= now()) return true;
-  if (this_thread().as_worker == nullptr) {
+  if (!may_suspend()) {
     sleep_until(deadline);
     return true;
   }
@@ -127,30 +176,41 @@ void check_cancelled() {
   if (record* const self = cancellable_task(); self != nullptr) throw_if_stopped(*self);
 }
 
-bool runs_on(pool_core const& pool) noexcept {
-  worker const* const w = this_thread().as_worker;
-  return w != nullptr && &w->home() == &pool;
+bool runs_on(place_core const& where) noexcept {
+  thread_state const& t = this_thread();
+  if (t.current == nullptr || t.current->home_ == nullptr)
+    return t.as_worker != nullptr && &t.as_worker->home() == &where;
+  place_core const& home = *t.current->home_;
+  if (home.is_queue() || where.is_queue()) return &home == &where;
+  return t.as_worker != nullptr && &t.as_worker->home() == &where;
 }
 
-void move_to(pool_core& pool, void* frame) {
+void move_to(place_core& where, void* frame) {
   record* const running = task_of_running(frame);
   if (running == nullptr)
-    throw std::logic_error{"co_await of errand::resume_on(): the coroutine is part of no errand task, so there is nothing to move"};
+    throw std::logic_error{
+        "co_await of errand::resume_on(): the coroutine is part of no errand task, so there is nothing to move"};
   record& task = *running;
   // The worker that we leave; none on a thread that is none of errand's, where no pool counts the task.
-  worker* const left = task.home_ != nullptr ? this_thread().as_worker : nullptr;
+  worker* const left = pool_of(task.home_) != nullptr ? this_thread().as_worker : nullptr;
+  prepare_home(task, where);
+  change_home(task, where);
   go_on_at(task, frame);
-  std::atomic_ref{task.home_}.store(&pool, std::memory_order_relaxed);  // then() may look at it from elsewhere
-  pool.push_from_outside(task, 1);  // the last touch: it may run there already. It is counted there first, so that at no
-  if (left != nullptr) left->count_ended();  // time no pool waits for it
+  // The last touch: it may run there already. It is counted there first, so that at no time no pool waits for it.
+  if (where.is_queue())
+    where.gate().push_lent(task);
+  else
+    as_pool(where).push_from_outside(task, 1);
+  if (left != nullptr) left->count_ended();
 }
 
-pool_core& pool_to_resume_on(pool_core* where) {
+place_core& place_to_resume_on(place_core* where) {
   if (where == nullptr)
     throw std::invalid_argument{"errand::resume_on(): the place is inplace, which names no thread to go on on"};
-  if (where->size() == 0)
+  if (where->what() == place_core::kind::blocking)
     throw std::invalid_argument{
-        "errand::resume_on(): the place is blocking, where a coroutine cannot suspend; async(blocking, ...) is for its calls "
+        "errand::resume_on(): the place is blocking, where a coroutine cannot suspend; async(blocking, ...) is for its "
+        "calls "
         "that block"};
   return *where;
 }

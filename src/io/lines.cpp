@@ -224,12 +224,12 @@ void open_elsewhere(line_job& job) {
 
 }  // namespace
 
-void run_over_lines(pool_core* where, std::filesystem::path const& path, void* context, chunk_body body,
+void run_over_lines(place_core* where, std::filesystem::path const& path, void* context, chunk_body body,
                     std::source_location from) {
   line_job job{path, context, body, from};
   open_elsewhere(job);
   auto const size = job.chunks.size();
-  std::uint64_t runners = where == nullptr ? 1 : std::min<std::uint64_t>(where->width(), most_runners);
+  std::uint64_t runners = where == nullptr ? 1 : std::min<std::uint64_t>(pool_of_loop(where)->width(), most_runners);
   if (size != 0) {
     runners = std::min(runners, (size + piece_size - 1) / piece_size);
   } else {

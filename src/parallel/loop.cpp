@@ -231,7 +231,8 @@ void join_all(shared_loop& loop) noexcept {
 
 }  // namespace
 
-void run_loop(pool_core* where, std::size_t count, void* context, loop_body body, std::source_location from) {
+void run_loop(place_core* place, std::size_t count, void* context, loop_body body, std::source_location from) {
+  pool_core* const where = pool_of_loop(place);
   // A worker must not be blocked: at `blocking` it runs no iteration by itself.
   bool const takes_part = where == nullptr || where->size() != 0 || this_thread().as_worker == nullptr;
   if (where == nullptr || (count == 1 && takes_part)) {

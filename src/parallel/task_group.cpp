@@ -80,6 +80,16 @@ class group_record final : public anchor {
     complete_all(to_wake);
   }
 
+  void member_expired() noexcept override {
+    group_waiter* to_wake;
+    {
+      std::lock_guard const held{guard_};
+      some_expired_ = true;
+      to_wake = std::exchange(waiters_of_all_, nullptr);
+    }
+    complete_all(to_wake);
+  }
+
   void run_in_place(group_member& m, start_options const& options) {
     // A member in place is a child of the task that runs it, and is joined before spawn() returns: a token is all that it
     // needs of the group.
@@ -124,18 +134,19 @@ class group_record final : public anchor {
       }
       if (cancelled && is_below_member(*this_thread().current)) return join_end::cancelled;
       bool const stopping = was_stopped(*this);
-      if (stopping) stop_unbegun_members();
+      stop_unbegun_members(stopping ? record_state::handle : record_state::expired);
       group_waiter w{*this};
       {
         std::lock_guard const held{guard_};
         if (open_ == 0) return cancelled ? join_end::cancelled : join_end::all_ended;
-        if (was_stopped(*this) != stopping) continue;
+        if (was_stopped(*this) != stopping || some_expired_) continue;
         w.next = waiters_of_all_;
         waiters_of_all_ = &w;
       }
       wait_request q;
       q.awaited = &w;
       q.self = cancelled ? nullptr : self;
+      q.may_refuse = cancellable;
       try {
         block(q);
       } catch (std::bad_alloc const&) {  // no stack to go on with
@@ -151,7 +162,7 @@ class group_record final : public anchor {
       } else if (!w.done()) {
         cancelled = true;
         stop_all();
-        stop_unbegun_members();
+        stop_unbegun_members(record_state::handle);
         if (is_below_member(*self) && take_back(w)) return join_end::cancelled;
       }
       if (w.done()) continue;
@@ -263,13 +274,16 @@ class group_record final : public anchor {
     return false;
   }
 
-  // By who waits, so that what they captured is destroyed there. Each is stopped here or finds the stop as it begins.
-  void stop_unbegun_members() noexcept {
+  // Those with this bit: all have the handle. By who waits, so that what they captured is destroyed there. Each is stopped here or
+  // finds the stop as it begins.
+  void stop_unbegun_members(std::uint64_t which) noexcept {
     std::vector<record*> unbegun;
     {
       std::lock_guard const held{guard_};
+      bool const some_expired = std::exchange(some_expired_, false);
+      if (which == record_state::expired && !some_expired) return;
       for (group_member* m = members_; m != nullptr; m = m->next_member_)
-        if ((m->state_.load(std::memory_order_relaxed) & record_state::begun) == 0) {
+        if ((m->state_.load(std::memory_order_relaxed) & (record_state::begun | which)) == which) {
           pin(*m);
           unbegun.push_back(m);
         }
@@ -287,6 +301,7 @@ class group_record final : public anchor {
 
   small_lock guard_;                         // all below
   std::size_t open_ = 0;                     // members that have not ended
+  bool some_expired_ = false;                // of these, since somebody last looked
   group_member* members_ = nullptr;          // these
   group_waiter* waiters_of_all_ = nullptr;   // who waits for open_ to be 0, or for a stop
   std::vector<group_member*> failed_;        // ended; in that order
@@ -333,28 +348,49 @@ static void require_own(group_record& g, group_member& m) {
   throw_inherited(g, "errand::task_group::spawn()");
 }
 
-void spawn(group_record& g, pool_core* where, group_member& m) {
+// A queue may have no room, and refuse.
+static void reserve_or_destroy(place_core& where, group_member& m) {
+  try {
+    reserve_at(where);
+  } catch (...) {
+    destroy(m);
+    throw;
+  }
+}
+
+void spawn(group_record& g, place_core* where, group_member& m) {
   require_own(g, m);
   if (where == nullptr) return spawn(g, where, m, {no_deadline, {}, std::stop_token{}});
-  m.home_ = where->size() != 0 ? where : nullptr;
+  reserve_or_destroy(*where, m);
+  m.home_ = home_at(*where);
   m.run = &run_queued_task;
   m.state_.store(record_state::handle | record_state::member | record_state::queued, std::memory_order_relaxed);
-  if (!g.enter(m)) return destroy(m);
+  if (!g.enter(m)) {
+    give_back_room_at(*where);
+    return destroy(m);
+  }
   give_to(*where, m);
 }
 
-void spawn(group_record& g, pool_core* where, group_member& m, start_options const& options) {
+void spawn(group_record& g, place_core* where, group_member& m, start_options const& options) {
   require_own(g, m);
   if (was_stopped(g)) return destroy(m);
   if (where == nullptr && m.inplace_allowed_) return g.run_in_place(m, options);
-  apply(options, m);
+  if (where != nullptr) reserve_or_destroy(*where, m);
+  try {
+    apply(options, m);
+  } catch (...) {
+    if (where != nullptr) give_back_room_at(*where);
+    throw;
+  }
   auto const queued = where != nullptr ? record_state::queued : 0;
   m.state_.fetch_or(record_state::member | queued, std::memory_order_relaxed);
   if (where != nullptr) {
-    m.home_ = where->size() != 0 ? where : nullptr;
+    m.home_ = home_at(*where);
     m.run = &run_queued_task;
   }
   if (!g.enter(m)) {
+    if (where != nullptr) give_back_room_at(*where);
     // Nobody sees it yet but its deadline and its token, and those let go first.
     m.state_.fetch_and(~(record_state::member | queued), std::memory_order_relaxed);
     m.stopped_ = true;
@@ -368,6 +404,7 @@ void spawn(group_record& g, pool_core* where, group_member& m, start_options con
   } else if (admitted) {
     give_to(*where, m);
   } else {
+    give_back_room_at(*where);
     release_queue_reference(m);
   }
 }

@@ -4,6 +4,7 @@
 #include "base/fork.hpp"
 #include "base/lock.hpp"
 #include "task/inputs.hpp"
+#include "task/place.hpp"
 #include "task/rare_fields.hpp"
 #include "task/references.hpp"
 #include "task/unobserved.hpp"
@@ -40,6 +41,8 @@ class search final : input_visitor {
   search(search const&) = delete;
   search& operator=(search const&) = delete;
   ~search() {
+    searching.store(
+        false, std::memory_order_release);  // (X1) a record that goes with our pin may be the last that keeps a queue
     for (std::size_t i = 0; i < found_; ++i)
       if (pinned_[i]) unpin(*all_[i]);
   }
@@ -74,12 +77,20 @@ class search final : input_visitor {
       std::string text = "a cycle of waits: " + describe(self_) + " would wait for ";
       for (std::size_t i = 0; i < length_; ++i) {
         if (i != 0) text += ", which waits for ";
-        text += describe(*way_[i]);
+        text += described(*way_[i]);
       }
       throw deadlock{text};
     } catch (...) {
       return std::current_exception();  // std::bad_alloc if there is no room for the words
     }
+  }
+
+  // With the queue in which it has to have its turn.
+  static std::string described(record& r) {
+    queue_gate* const in = queue_of(r);
+    if (in == nullptr) return describe(r);
+    bool const is_task = r.from_.line() != 0 || r.rare_.load(std::memory_order_acquire) != nullptr;  // (F1)
+    return (is_task ? describe(r) : std::string{"a turn"}) + " in the " + in->described();
   }
 
  private:
@@ -111,8 +122,12 @@ class search final : input_visitor {
 
   // False if something may go on.
   bool add_what_it_waits_for(record& r) noexcept {
-    auto const s = r.state_.load(std::memory_order_relaxed);
-    if ((s & record_state::begun) == 0 || (s & record_state::done) != 0) return false;
+    auto const s = r.state_.load(std::memory_order_acquire);  // (B1)
+    // One that was stopped unrun may still stand in a queue's list, and then shows a link there; it is about to be done.
+    if ((s & (record_state::done | record_state::unrun)) != 0) return false;
+    if ((s & record_state::begun) == 0) return add_holder(queue_of(r));
+    // A coroutine has to come back there. A plain item has not: it is there.
+    if (!r.stands_for_others_ && add_holder(queue_of(r), &r)) return true;
     if (r.stands_for_others_) {
       auto const before = found_;
       one_goes_on_ = false;
@@ -129,6 +144,17 @@ class search final : input_visitor {
     return awaits != nullptr && add(*awaits, false);
   }
 
+  // What has to have its turn in a queue waits for the task that keeps that, or one of its targets, while it waits itself.
+  bool add_holder(queue_gate* in, record const* unless_it_holds = nullptr) noexcept {
+    for (; in != nullptr; in = in->target()) {
+      record* const holder = in->holder.load(std::memory_order_seq_cst);  // (X2) after (X1)
+      if (holder == nullptr) continue;
+      if (unless_it_holds != nullptr && runs_on_stack_of(holder, *unless_it_holds)) return false;
+      return add(*holder, false);
+    }
+    return false;
+  }
+
   // A task that runs another one on its own stack goes on when that one does. That one stands first among its children, if
   // it has ever waited.
   bool add_nested_child(record& r) noexcept {
@@ -141,7 +167,8 @@ class search final : input_visitor {
   }
 
   bool visit(record& input) noexcept override {
-    if ((input.state_.load(std::memory_order_relaxed) & record_state::begun) != 0) return add(input, true);
+    if ((input.state_.load(std::memory_order_relaxed) & record_state::begun) != 0 || queue_of(input) != nullptr)
+      return add(input, true);
     one_goes_on_ = true;
     return ++unbegun_ < most;
   }
@@ -169,7 +196,8 @@ class search final : input_visitor {
       auto const s = r->state_.load(std::memory_order_relaxed);
       bool const ended = (s & record_state::done) != 0;
       // A wait that could be seen ends with a stop; that of a task asked already is just being ended.
-      bool const by_others = (s & (record_state::done | record_state::stop)) != 0 || (rare != nullptr && rare->stopped_by_others);
+      bool const by_others =
+          (s & (record_state::done | record_state::stop)) != 0 || (rare != nullptr && rare->stopped_by_others);
       record* const parent = r->parent_;
       bool const on_its_own = (s & record_state::detached) != 0;
       bool const go_up = !by_others && parent != nullptr && !on_its_own;
@@ -218,7 +246,6 @@ void hide(wait_request& q) noexcept {
       refused = true;
     }
   }
-  searching.store(false, std::memory_order_release);  // (X1)
   return refused;
 }
 
@@ -240,11 +267,13 @@ void hide(wait_request& q) noexcept {
 
 bool refuse_if_cycle(waiter& w, wait_request& q) noexcept {
   record& awaited = *q.awaited;
-  // Nearly always it has not begun, or runs and has no child that could run on its stack.
-  if ((awaited.state_.load(std::memory_order_relaxed) & record_state::begun) == 0) return false;
-  bool const may_wait = awaited.stands_for_others_ || has_linked_children(awaited) ||
-                        awaited.interrupt_.load(std::memory_order_seq_cst) != shown_as::nothing;  // (S2)
-  return may_wait && is_awaited(*q.self) && refuse_after_search(w, q);
+  // Nearly always it has not begun, and waits in no queue; or runs and has no child that could run on its stack.
+  bool const begun = (awaited.state_.load(std::memory_order_relaxed) & record_state::begun) != 0;
+  bool const may_wait = begun ? awaited.stands_for_others_ || has_linked_children(awaited) ||
+                                    queue_of(awaited) != nullptr ||
+                                    awaited.interrupt_.load(std::memory_order_seq_cst) != shown_as::nothing  // (S2)
+                              : queue_of(awaited) != nullptr;
+  return may_wait && (q.holds_queues || is_awaited(*q.self)) && refuse_after_search(w, q);
 }
 
 void let_searches_leave() noexcept {

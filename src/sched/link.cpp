@@ -7,6 +7,7 @@
 #include "sched/run_task.hpp"
 #include "sched/wait.hpp"
 #include "task/inputs.hpp"
+#include "task/rare_fields.hpp"
 #include "task/settle.hpp"
 #include "task/thread_state.hpp"
 
@@ -17,22 +18,26 @@ namespace errand::detail {
 namespace {
 
 // waiting for its input -> done, without f and without a worker. Result in place; may free the record.
-void end_link(record& r) noexcept {
-  pool_core* const home = r.home_;
+void end_link(link& l) noexcept {
+  record& r = *l.self;
+  pool_core* const pool = pool_of(r.home_);
   complete(r);
-  if (home != nullptr) home->forgo();  // none at `blocking`
+  if (pool != nullptr) pool->forgo();  // none at `blocking`, and in a queue
 }
 
 // waiting for its input -> waiting to be run, as any task of its pool. False if it was asked to stop meanwhile.
-bool submit_link(record& r) noexcept {
+bool submit_link(link& l) noexcept {
+  record& r = *l.self;
   auto s = r.state_.load(std::memory_order_relaxed);
   do {
     if ((s & record_state::stop) != 0) return false;
     // (B1) release: whoever begins it from now on sees it as made, and its input's value.
-  } while (!r.state_.compare_exchange_weak(s, (s & ~record_state::begun) | record_state::queued,
+  } while (!r.state_.compare_exchange_weak(s, (s & ~(record_state::begun | record_state::awaits_input)) | record_state::queued,
                                            std::memory_order_acq_rel, std::memory_order_relaxed));
-  if (r.home_ != nullptr) {
-    make_ready(r, *r.home_);
+  if (pool_core* const pool = pool_of(r.home_); pool != nullptr) {
+    make_ready(r, *pool);
+  } else if (r.home_ != nullptr) {
+    r.home_->gate().push_lent(r);
   } else {
     pause_of_settling const apart;  // if no thread can be started, what the task captured goes at once
     blocking_threads::of_process().run(r);
@@ -46,7 +51,7 @@ void go_on(waiter* w) noexcept {
   record& r = *l.self;
   record& input = *l.input;
   if (input.has_value_) {
-    if (submit_link(r)) return;
+    if (submit_link(l)) return;
     r.stopped_ = true;
   } else {
     r.error_ = failure_of(input);
@@ -55,28 +60,63 @@ void go_on(waiter* w) noexcept {
     r.observed_.store(input.error_ == nullptr, std::memory_order_relaxed);
     input.observed_.store(true, std::memory_order_relaxed);
   }
-  end_link(r);
+  end_link(l);
 }
 
 }  // namespace
 
-// A coroutine may move on to another pool meanwhile; which of the two counts as where it ran is then nobody's promise.
-static pool_core* home_of(record& input) noexcept { return std::atomic_ref{input.home_}.load(std::memory_order_relaxed); }
-
-void prepare_link(record& input, pool_core* where) {
-  if (where == nullptr && home_of(input) == nullptr) static_cast<void>(default_pool());
+// A coroutine may move on to another place meanwhile; which of the two counts as where it ran is then nobody's promise. What it
+// points to may be gone, if it is a pool.
+static place_core* home_of(record& input) noexcept {
+  return std::atomic_ref{input.home_}.load(std::memory_order_relaxed);
 }
 
-// To which pool it belongs from now on, counted there; to none at `blocking`.
-static pool_core* expect_link(record& input, pool_core* where) noexcept {
-  if (where != nullptr && where->size() == 0) return nullptr;
-  if (where == nullptr) where = home_of(input);  // it may be gone
-  if (where != nullptr && pool_core::expect_if_open(*where)) return where;
-  default_pool().expect();
-  return &default_pool();
+// The lane of a queue that the input runs or ran in, lent to one record more; null for one that runs in no queue.
+static place_core* borrow_queue_of(record& input) noexcept {
+  if ((input.state_.load(std::memory_order_acquire) & record_state::lent) == 0) return nullptr;  // (C1)
+  lock_record(input);
+  place_core* home = home_of(input);
+  queue_gate* lender = nullptr;
+  auto const* const rare = input.rare_.load(std::memory_order_acquire);  // (F1)
+  if (rare == nullptr || rare->loans.empty()) {
+    lender = &home->gate();
+  } else {
+    for (queue_gate* const q : rare->loans)
+      if (q->has(home)) lender = q;
+  }
+  if (lender != nullptr) lender->lend();
+  unlock_record(input);
+  return lender != nullptr ? home : nullptr;
 }
 
-void start_link(record& r, link& l, record& input, bool shared, pool_core* where) noexcept {
+void prepare_link(record& input, place_core* where) {
+  if (where != nullptr && where->is_queue()) where->gate().require_own("errand::future::then()");
+  if (where != nullptr) return;
+  if (input.inherited() && (input.state_.load(std::memory_order_relaxed) & record_state::lent) != 0) {
+    auto const* const rare = input.rare_.load(std::memory_order_acquire);  // (F1)
+    queue_gate const& its = rare == nullptr || rare->loans.empty() ? home_of(input)->gate() : *rare->loans.front();
+    its.require_own("errand::future::then()");
+  }
+  if (home_of(input) == nullptr) static_cast<void>(default_pool());
+}
+
+// To where it belongs from now on, counted there; to nowhere at `blocking`.
+static place_core* expect_link(record& input, place_core* where) noexcept {
+  if (where == nullptr)
+    if (place_core* const queue = borrow_queue_of(input); queue != nullptr) return queue;
+  if (where != nullptr && where->is_queue()) {
+    where->gate().lend();
+    return where;
+  }
+  if (where != nullptr && where->what() == place_core::kind::blocking) return nullptr;
+  place_core* const pool = where != nullptr ? where : home_of(input);  // it may be gone
+  if (pool != nullptr && pool_core::expect_if_open(*pool)) return pool;
+  pool_core& instead = as_pool(default_pool());
+  instead.expect();
+  return &instead;
+}
+
+void start_link(record& r, link& l, record& input, bool shared, place_core* where) noexcept {
   l.wake = [](waiter* w) noexcept { settle(*w, &go_on); };
   l.self = &r;
   l.input = &input;
@@ -87,7 +127,9 @@ void start_link(record& r, link& l, record& input, bool shared, pool_core* where
   r.stands_for_others_ = true;
   adopt_child(r, this_thread().current);
   // Begun, as long as it waits: a stop does not end it before its input has ended.
-  r.state_.store(record_state::handle | record_state::begun | record_state::chained, std::memory_order_relaxed);
+  auto const lent = r.home_ != nullptr && r.home_->is_queue() ? record_state::lent : 0;
+  r.state_.store(record_state::handle | record_state::begun | record_state::chained | record_state::awaits_input | lent,
+                 std::memory_order_relaxed);
   if (hook(input, l)) return;
   static_cast<void>(claim(l, claimant::itself));  // no stopper will: from now on the link is none that waits
   go_on(&l);
@@ -105,7 +147,7 @@ void stop_link(link& l) noexcept {
   } else if (claim(l, claimant::stop)) {
     unhook(*input, l);
     r.stopped_ = true;
-    end_link(r);
+    end_link(l);
   }
   unpin(*input);
 }

@@ -38,7 +38,8 @@ constinit pool_core* open_pools = nullptr;
 }  // namespace
 
 pool_core::pool_core(unsigned workers, pool_setup setup)
-    : setup_{std::move(setup)},
+    : place_core{workers != 0 ? kind::pool : kind::blocking},
+      setup_{std::move(setup)},
       size_{workers},
       most_searching_{std::clamp(workers / 2, 1U, std::max(1U, std::thread::hardware_concurrency()))},
       workers_{workers != 0 ? std::make_unique<worker[]>(workers) : nullptr},
@@ -96,7 +97,7 @@ void pool_core::expect() noexcept {
   inbox_.expect();
 }
 
-bool pool_core::expect_if_open(pool_core& pool) noexcept {
+bool pool_core::expect_if_open(place_core& pool) noexcept {
   if (auto* const w = this_thread().as_worker; w != nullptr && &w->home() == &pool) {
     w->count_started();
     return true;
@@ -119,6 +120,12 @@ void pool_core::settle_if_closing() noexcept {
   if (!closing_) return;
   settled_.fetch_add(1, std::memory_order_release);  // (E1) pairs with (E2); under the lock, without which the pool is not closed
   futex_wake(&settled_);
+}
+
+pool_core* pool_of_loop(place_core* where) {
+  if (where == nullptr || !where->is_queue()) return static_cast<pool_core*>(where);
+  throw std::invalid_argument{"errand: a loop is spread over a pool; here the place is the " + where->gate().described() +
+                              ", whose items take turns"};
 }
 
 unsigned pool_core::width() const noexcept { return size_ != 0 ? size_ : blocking_threads::of_process().most(); }
@@ -410,12 +417,12 @@ void pool_core::leave_to_parent(pool_core& left) noexcept {
   }
 }
 
-pool_core& default_pool() {
+place_core& default_pool() {
   auto* const made = made_default_pool.load(std::memory_order_acquire);  // (G1)
   return made != nullptr ? *made : make_default_pool();
 }
 
-pool_core& blocking_place() {
+place_core& blocking_place() {
   auto* const made = made_blocking_place.load(std::memory_order_acquire);  // (G4)
   return made != nullptr ? *made : make_blocking_place();
 }
@@ -441,19 +448,19 @@ pool::pool(pool_options const& options, detail::thread_hook* hook) {
 }
 
 pool::~pool() {
-  detail::pool_core* const core = core_.load(std::memory_order_relaxed);
+  auto* const core = static_cast<detail::pool_core*>(core_.load(std::memory_order_relaxed));
   if (born_in_.load(std::memory_order_relaxed) == detail::process_generation)
     delete core;
   else
     detail::pool_core::leave_to_parent(*core);
 }
 
-unsigned pool::size() const noexcept { return core_.load(std::memory_order_relaxed)->size(); }
+unsigned pool::size() const noexcept { return detail::as_pool(*core_.load(std::memory_order_relaxed)).size(); }
 
-detail::pool_core& pool::start_anew() const {
+detail::place_core& pool::start_anew() const {
   detail::run_first_thread_hooks();
   std::lock_guard const held{detail::starting};
-  detail::pool_core* const core = core_.load(std::memory_order_relaxed);
+  auto* const core = static_cast<detail::pool_core*>(core_.load(std::memory_order_relaxed));
   if (born_in_.load(std::memory_order_relaxed) == detail::process_generation) return *core;
   auto* const fresh = new detail::pool_core{core->size(), core->setup()};
   detail::pool_core::leave_to_parent(*core);
@@ -465,7 +472,7 @@ detail::pool_core& pool::start_anew() const {
 pool_statistics pool::statistics() const noexcept {
   // (G2) acquire, as in core(). But nothing is started here: in the child of a fork it is idle up to its first task.
   if (born_in_.load(std::memory_order_acquire) == detail::process_generation)
-    return core_.load(std::memory_order_relaxed)->statistics();
+    return detail::as_pool(*core_.load(std::memory_order_relaxed)).statistics();
   return {.workers = size(), .asleep = size(), .spares = 0, .started = 0, .ended = 0, .stolen = 0};
 }
 

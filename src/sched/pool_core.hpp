@@ -5,6 +5,7 @@
 #pragma once
 
 #include "sched/inbox.hpp"
+#include "task/place.hpp"
 #include "sched/worker.hpp"
 
 #include <memory>
@@ -35,7 +36,7 @@ enum class woken_to : std::uint8_t {
   run,     // a spare that was called: look for work, not counted
 };
 
-class pool_core {
+class pool_core : public place_core {
  public:
   /// Starts `workers` threads. Throws std::system_error. With none it is what stands behind `blocking`: start_on() looks.
   explicit pool_core(unsigned workers, pool_setup setup = {});
@@ -83,7 +84,7 @@ class pool_core {
   /// A task is given to it: counted as started, and not yet to be run. The caller knows that the pool is open.
   void expect() noexcept;
   /// The same if `pool` is open: false if it was destroyed, or is closed.
-  [[nodiscard]] static bool expect_if_open(pool_core& pool) noexcept;
+  [[nodiscard]] static bool expect_if_open(place_core& pool) noexcept;
   /// A task that was expected has ended, and never came to a worker. The pool may be gone when this returns.
   void forgo() noexcept;
 
@@ -215,5 +216,18 @@ class pool_core {
   pool_core* next_open_ = nullptr;             // in the list of open pools, under its lock
   pool_core* left_before_ = nullptr;           // in the list of those left to the parent
 };
+
+/// A place that is no queue, as what it is.
+[[nodiscard]] inline pool_core& as_pool(place_core& p) noexcept { return static_cast<pool_core&>(p); }
+/// To where a task belongs that is given to that place: to nowhere at `blocking`.
+[[nodiscard]] inline place_core* home_at(place_core& p) noexcept {
+  return p.what() != place_core::kind::blocking ? &p : nullptr;
+}
+/// The pool that counts a task of that home; null for one of no home or of a queue.
+[[nodiscard]] inline pool_core* pool_of(place_core* home) noexcept {
+  return home != nullptr && !home->is_queue() ? &as_pool(*home) : nullptr;
+}
+/// The pool to spread a loop over; null for `inplace`. Throws std::invalid_argument for a queue.
+[[nodiscard]] pool_core* pool_of_loop(place_core* where);
 
 }  // namespace errand::detail

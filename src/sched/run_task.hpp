@@ -12,6 +12,9 @@ namespace errand::detail {
 void run_queued_task(runnable* r) noexcept;
 /// The same on a thread of no pool, for a record of no pool.
 void run_without_pool(record& r) noexcept;
+/// From begun up to its completion, exclusively. False for a coroutine that goes on later, or has ended by itself: the record may be
+/// gone.
+[[nodiscard]] bool run_begun(record& r) noexcept;
 /// Begun already: the task's whole course on the running stack, for a coroutine up to its first suspension.
 void run_here(record& r) noexcept;
 
@@ -26,7 +29,11 @@ void run_here(record& r) noexcept;
 void apply(start_options const& options, record& r);
 /// Lets it be begun. False if it was stopped meanwhile: then it has ended, unrun.
 [[nodiscard]] bool admit(record& r) noexcept;
-/// Hands a record to its pool whose parent, home and bit `queued` are in place.
-void give_to(pool_core& pool, record& r) noexcept;
+/// Room for a record at a place, which a queue may not have: waits for it, or refuses. Throws queue_full, deadlock,
+/// operation_cancelled. And what was reserved will not be used.
+void reserve_at(place_core& where);
+void give_back_room_at(place_core& where) noexcept;
+/// Hands a record over whose parent, home and bit `queued` are in place, and for which there is room.
+void give_to(place_core& where, record& r) noexcept;
 
 }  // namespace errand::detail

@@ -33,17 +33,46 @@ class record_deadline final : public armed_deadline {
 };
 
 // Out of line, as are other rare paths below: inlined, their registers would be saved on the common path too.
-[[gnu::noinline]] void put_into_inbox(pool_core& pool, record& r) noexcept {
-  if (pool.size() != 0) return pool.push_from_outside(r, 1);
-  r.home_ = nullptr;
-  blocking_threads::of_process().run(r);
+// A queue has room for it: see reserve_at().
+[[gnu::noinline]] void put_elsewhere(place_core& where, record& r) noexcept {
+  switch (where.what()) {
+    case place_core::kind::pool:
+      return as_pool(where).push_from_outside(r, 1);
+    case place_core::kind::blocking:
+      return blocking_threads::of_process().run(r);
+    case place_core::kind::queue:
+      return where.gate().push(r);
+  }
 }
 
-[[gnu::always_inline]] inline void put_into(pool_core& pool, record& r, thread_state& t) noexcept {
-  auto* const w = t.as_worker;
-  if (w == nullptr || &w->home() != &pool) return put_into_inbox(pool, r);
-  w->count_started();
-  pool.notify(w->work().push(&r));
+[[gnu::always_inline]] inline void put_into_deque(worker& w, record& r) noexcept {
+  w.count_started();
+  w.home().notify(w.work().push(&r));
+}
+
+// Its own flow has not begun, and never will.
+void unmake(record& r) noexcept {
+  if (r.parent_ != nullptr) --r.parent_->unresolved_children_;
+  destroy(r);
+}
+
+// Of a record that nobody else has seen.
+void reserve_or_unmake(place_core& where, record& r) {
+  try {
+    reserve_at(where);
+  } catch (...) {
+    unmake(r);
+    throw;
+  }
+}
+
+[[gnu::noinline]] void start_elsewhere(place_core& where, record& r) {
+  r.home_ = home_at(where);
+  if (where.is_queue()) {
+    reserve_or_unmake(where, r);
+    r.state_.store(r.state_.load(std::memory_order_relaxed) | record_state::lent, std::memory_order_relaxed);
+  }
+  put_elsewhere(where, r);
 }
 
 // A pool's task has just ended: on a worker, unless it has forked and this is the child.
@@ -74,8 +103,7 @@ void apply(start_options const& options, record& r) {
     rare.stopped_by_others = options.deadline != no_deadline || options.stop.stop_possible();
     if (options.stop.stop_possible()) rare.outer_stop.emplace(options.stop, rare_fields::forward_stop{&r});
   } catch (...) {
-    if (r.parent_ != nullptr) --r.parent_->unresolved_children_;
-    destroy(r);
+    unmake(r);
     throw;
   }
 }
@@ -93,25 +121,45 @@ bool admit(record& r) noexcept {
   return (before & record_state::stop) == 0 || !stop_unbegun(r);
 }
 
-void give_to(pool_core& pool, record& r) noexcept { put_into(pool, r, this_thread()); }
-
-void start_on(pool_core& pool, record& r) noexcept {
-  thread_state& t = this_thread();
-  r.run = &run_queued_task;
-  r.home_ = &pool;
-  adopt_child(r, t.current);
-  r.state_.store(record_state::handle | record_state::queued, std::memory_order_relaxed);
-  put_into(pool, r, t);
+void reserve_at(place_core& where) {
+  if (where.is_queue()) where.gate().reserve();
 }
 
-void start_on(pool_core& pool, record& r, start_options const& options) {
+void give_back_room_at(place_core& where) noexcept {
+  if (where.is_queue()) where.gate().give_room_back();
+}
+
+void give_to(place_core& where, record& r) noexcept {
+  auto* const w = this_thread().as_worker;
+  if (w != nullptr && &w->home() == &where) return put_into_deque(*w, r);
+  if (where.is_queue()) r.state_.fetch_or(record_state::lent, std::memory_order_relaxed);
+  put_elsewhere(where, r);
+}
+
+void start_on(place_core& where, record& r) {
+  thread_state& t = this_thread();
   r.run = &run_queued_task;
-  r.home_ = &pool;
+  adopt_child(r, t.current);
+  r.state_.store(record_state::handle | record_state::queued, std::memory_order_relaxed);
+  if (t.as_worker == nullptr || &t.as_worker->home() != &where) return start_elsewhere(where, r);
+  r.home_ = &where;
+  put_into_deque(*t.as_worker, r);
+}
+
+void start_on(place_core& where, record& r, start_options const& options) {
+  r.run = &run_queued_task;
+  r.home_ = home_at(where);
   adopt_child(r, this_thread().current);
-  apply(options, r);
-  if (!admit(r)) return;
+  reserve_or_unmake(where, r);
+  try {
+    apply(options, r);
+  } catch (...) {
+    give_back_room_at(where);
+    throw;
+  }
+  if (!admit(r)) return give_back_room_at(where);
   r.state_.fetch_or(record_state::queued, std::memory_order_relaxed);
-  put_into(pool, r, this_thread());
+  give_to(where, r);
 }
 
 void run_here(record& r) noexcept {
@@ -128,7 +176,7 @@ void run_here(record& r) noexcept {
   thread_state& after = this_thread();
   after.current = outer;
   if (!ended) return;
-  bool const counted = r.home_ != nullptr;
+  bool const counted = pool_of(r.home_) != nullptr;
   if (counted) require_worker(r, after);
   complete(r);  // may go on on another thread
   if (counted) this_thread().as_worker->count_ended();
@@ -165,8 +213,7 @@ static bool stopped_before_it_began(record const& r) noexcept {
   return (parents & (record_state::stop | record_state::done)) == record_state::stop;
 }
 
-// From begun up to its completion. False for a coroutine that goes on later: the record may be gone.
-static bool run_begun(record& r) noexcept {
+bool run_begun(record& r) noexcept {
   if (stopped_before_it_began(r)) {
     r.stopped_ = true;
     drop_contents(r);
@@ -204,8 +251,10 @@ bool run_in_place(record& r) noexcept {
   // Only a task that the waiting one started, on a pool whose worker this is: so all that lies above it on the stack is what
   // waits for it anyway, and a stop of what lies above is a stop of it.
   // (A coroutine's home may change meanwhile: it is asked first whether it is one.)
-  if (w == nullptr || waiting == nullptr || !r.inplace_allowed_ || r.home_ != &w->home() || r.parent_ != waiting) return false;
-  if ((waiting->state_.load(std::memory_order_relaxed) & record_state::stop) != 0) return false;  // it will throw instead
+  if (w == nullptr || waiting == nullptr || !r.inplace_allowed_ || r.home_ != &w->home() || r.parent_ != waiting)
+    return false;
+  if ((waiting->state_.load(std::memory_order_relaxed) & record_state::stop) != 0)
+    return false;  // it will throw instead
   // A task may count on three quarters of a stack; deeper than a quarter, a child gets a stack of its own.
   if (!stack_mostly_left(w->running_stack())) return false;
 
@@ -243,7 +292,8 @@ bool run_in_place(record& r) noexcept {
 
 void release_detached_elsewhere(record& r) noexcept {
   r.run = [](runnable* x) noexcept { release_detached(static_cast<record&>(*x)); };
-  make_ready(r, r.home_ != nullptr ? *r.home_ : default_pool());
+  pool_core* const pool = pool_of(r.home_);
+  make_ready(r, pool != nullptr ? *pool : as_pool(default_pool()));
 }
 
 }  // namespace errand::detail

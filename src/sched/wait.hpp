@@ -11,16 +11,17 @@
 
 namespace errand::detail {
 
+class queue_gate;
 class worker;
 struct thread_state;
-struct trampoline;
+struct stack_mark;
 
 /// A task's stack, parked. worker::hop() fills in all but `request`; to set them twice would cost a yield a sixth of its time.
 struct parked_fiber : runnable {
   wait_request* request = nullptr;  // none: it does not wait, it only lets others run first
   stack* parked_on;
   record* current;  // what ran there
-  trampoline* resuming;
+  stack_mark* mark;
 };
 
 /// One that waits. worker::leave_stack_to() fills in who may continue it.
@@ -56,5 +57,7 @@ void make_ready(runnable& r, pool_core& home, std::uint32_t only = any_worker) n
 [[nodiscard]] bool run_in_place(record& r) noexcept;
 /// Throws deadlock if the calling task is `r` or runs in place above it.
 void check_no_self_wait(record const& r);
+/// The serial queue in which `r` has to have a turn before it ends, if the caller keeps that from going on meanwhile.
+[[nodiscard]] queue_gate const* queue_kept_from(record& r) noexcept;
 
 }  // namespace errand::detail

@@ -21,6 +21,7 @@ namespace {
 // that keeps making more of itself. A prime, so that it falls in step with nothing; Go's scheduler uses the same.
 constexpr std::uint32_t fairness = 61;
 constexpr std::uint32_t patience = 2;       // times woken in vain before a worker naps instead of sleeping
+constexpr int pauses_when_spared = 20;      // about a microsecond, in which the victim is left alone
 constexpr int search_rounds = 400;          // about 20 us on the machines seen: less than putting a thread to sleep and waking it
 
 }  // namespace
@@ -62,7 +63,7 @@ void worker::hand_over() {
   t.as_worker = nullptr;
   // The tasks that run here never return, and a pool must not wait for them.
   for (record const* r = t.current; r != nullptr; r = r->nested_ ? r->parent_ : nullptr)
-    if (r->home_ == home_) count_ended();
+    if (r->home_ == home_ || (r->home_ != nullptr && r->home_->is_queue())) count_ended();  // a queue's entry counts as one
   keep_a_spare_loop();
   std::lock_guard const held{thread_guard_};
   thread_.detach();
@@ -145,15 +146,15 @@ void worker::keep_a_spare_loop() {
     parked.run = &worker::run_fiber;
     parked.parked_on = w.running_on_;
     parked.current = here.current;
-    parked.resuming = here.resuming;
+    parked.mark = here.mark;
     w.running_on_ = to;
     here.current = nullptr;
-    here.resuming = nullptr;
+    here.mark = nullptr;
     left = switch_stack(*parked.parked_on, *to, &parked);
   }
   thread_state& t = this_thread();
   t.current = parked.current;
-  t.resuming = parked.resuming;
+  t.mark = parked.mark;
   t.as_worker->complete_parking(left);
 }
 
@@ -288,6 +289,20 @@ runnable* worker::steal_from_one() noexcept {
   return r;
 }
 
+// Whose only piece of work has just come mostly runs that himself in a moment, as where items of two queues call for each other: then
+// all that they do would go to and fro between processors. So it is taken when it is still there at the next look. One victim at a
+// time is spared, so nothing waits for more than that.
+bool worker::hesitates_before(worker const& victim) noexcept {
+  auto const only = victim.work_.only_one();
+  if (only < 0) return false;
+  bool const again = spared_ == &victim;
+  if (spared_ != nullptr && !again) return false;
+  bool const still_there = again && spared_one_ == only;
+  spared_ = still_there ? nullptr : &victim;
+  spared_one_ = only;
+  return !still_there;
+}
+
 runnable* worker::steal_from_others() noexcept {
   auto const all = home_->worker_count();
   if (all == 1) return nullptr;
@@ -296,7 +311,7 @@ runnable* worker::steal_from_others() noexcept {
     auto const from = random() % all;
     for (std::size_t i = 0; i < all; ++i) {
       auto& victim = home_->worker_at((from + i) % all);
-      if (&victim == this) continue;
+      if (&victim == this || hesitates_before(victim)) continue;
       if (auto* const r = victim.work_.steal(lost); r != nullptr) {
         bump(stolen_);
         return r;
@@ -317,7 +332,7 @@ runnable* worker::search() noexcept {
         return r;
       }
     }
-    for (int rounds = searching ? search_rounds : 1; rounds > 0; --rounds) {
+    for (int rounds = searching ? search_rounds : 1; rounds > 0;) {
       runnable* r = take_arrivals();
       if (r == nullptr) r = steal_from_others();
       if (r != nullptr) {
@@ -325,7 +340,7 @@ runnable* worker::search() noexcept {
         if (searching) home_->end_searching();
         return r;
       }
-      cpu_relax();
+      for (int i = spared_ != nullptr ? std::min(pauses_when_spared, rounds) : 1; i > 0; --i, --rounds) cpu_relax();
     }
     if (woken && !is_spare_ && ++woken_in_vain_ >= patience) {
       if (home_->nap_while_others_start(*this)) continue;

@@ -89,6 +89,7 @@ class worker {
   [[nodiscard]] runnable* take_from_inbox() noexcept;
   [[nodiscard]] runnable* steal_from_one() noexcept;
   [[nodiscard]] runnable* steal_from_others() noexcept;
+  [[nodiscard]] bool hesitates_before(worker const& victim) noexcept;
   [[nodiscard]] std::uint32_t random() noexcept;
   [[nodiscard]] runnable* search() noexcept;
   void drop_stale_entries() noexcept;
@@ -114,6 +115,8 @@ class worker {
   std::uint32_t random_ = 0;
   std::uint32_t stale_ = 0;
   std::uint32_t woken_in_vain_ = 0;  // in a row
+  worker const* spared_ = nullptr;   // the victim of the last look whose only piece of work was left to it,
+  std::int64_t spared_one_ = 0;      // and which one that was
   std::atomic<std::uint64_t> started_{0};
   std::atomic<std::uint64_t> ended_{0};
   std::atomic<std::uint64_t> stolen_{0};

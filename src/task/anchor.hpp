@@ -14,6 +14,8 @@ struct anchor : record {
 
   /// By complete(), when `member` is done: takes over its handle. The anchor stays until the last member has called this.
   virtual void member_ended(record& member) noexcept = 0;
+  /// A member's deadline has asked it to stop before it has begun. By the timekeeper, under that member's lock.
+  virtual void member_expired() noexcept = 0;
 
  protected:
   ~anchor() = default;

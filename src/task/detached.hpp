@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The tasks that nobody holds and that the end of the program must wait for: a list of them under one lock, so that what
-// is left can be named; and how many there are that it waits for though they are held. Only detach() and those pay for it.
+// The tasks that nobody holds and that the end of the program must wait for: sets of them, each under a lock of its own, so that
+// what is left can be named; and how many there are that it waits for though they are held. Only detach() and those pay for it.
 // The child of a fork begins with nothing.
 #pragma once
 
@@ -27,7 +27,12 @@ void release_detached(record& r) noexcept;
 /// The same by a worker: where code of the user's must not run.
 void release_detached_elsewhere(record& r) noexcept;
 
-/// Sleeps until no detached task and no kept one is left, or the deadline. Those above `self` on the calling thread do not
+/// Called by the thread that waits at the end of the program, before it sleeps and each time it was told of something: what it alone
+/// can do for what it waits for. And tells it.
+void serve_while_draining(void (*serve)() noexcept) noexcept;
+void tell_who_drains() noexcept;
+
+/// Sleeps until no detached task and no kept one is left, or the deadline. `self` and all others on the calling stack do not
 /// count: they cannot end while it waits. Returns the names of what was left.
 [[nodiscard]] std::vector<std::string> wait_for_detached(std::int64_t deadline, record const* self);
 

@@ -17,6 +17,8 @@
 
 namespace errand::detail {
 
+class queue_gate;
+
 /// A deadline as its maker, the scheduler's timers, sees to it.
 class armed_deadline {
  public:
@@ -69,6 +71,11 @@ struct rare_fields {
   // by whoever took them, and then nobody else is told of them.
   std::vector<further_error> further_errors;
   std::atomic<bool> further_errors_taken{false};
+
+  // Of a coroutine that comes back to its queue: its place in the list. By who pushes it, then by who holds the queue.
+  runnable* next_in_queue = nullptr;
+  // The queues that are lent to a coroutine that has moved: under the record's lock. If there is none, that of its home may be.
+  std::vector<queue_gate*> loans;
 
   // In the parent's list of children, under the parent's lock.
   record* next_sibling = nullptr;

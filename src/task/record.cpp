@@ -4,6 +4,7 @@
 #include "base/recycler.hpp"
 #include "task/anchor.hpp"
 #include "task/detached.hpp"
+#include "task/place.hpp"
 #include "task/rare_fields.hpp"
 #include "task/settle.hpp"
 #include "task/stop.hpp"
@@ -43,14 +44,41 @@ static void report_if_unobserved(record& r) noexcept {
   for (auto const& further : rare->further_errors) report_unobserved(further);
 }
 
+// What is lent to a record is given back when it is gone: read before, given after. Not with its handle: a stopped one may still stand in
+// the queue's list.
+class loans_of {
+ public:
+  explicit loans_of(record& r) noexcept {
+    if ((r.state_.load(std::memory_order_relaxed) & record_state::lent) == 0) return;
+    auto* const rare = r.rare_.load(std::memory_order_relaxed);
+    if (rare != nullptr && !rare->loans.empty())
+      many_.swap(rare->loans);
+    else
+      one_ = &r.home_->gate();
+  }
+  loans_of(loans_of const&) = delete;
+  loans_of& operator=(loans_of const&) = delete;
+  ~loans_of() {
+    if (one_ != nullptr) one_->give_back();
+    for (queue_gate* const q : many_) q->give_back();
+  }
+
+ private:
+  queue_gate* one_ = nullptr;
+  std::vector<queue_gate*> many_{};
+};
+
 // The rare parts of what is on every task's way stand apart: inlined, their registers would be saved each time.
-[[gnu::noinline]] static void destroy_with_rare_fields(record& r) noexcept {
+[[gnu::noinline]] static void destroy_with_more(record& r) noexcept {
+  loans_of const lent{r};
   delete r.rare_.load(std::memory_order_relaxed);
   r.act_(&r, record_verb::destroy);
 }
 
 void destroy(record& r) noexcept {
-  if (r.rare_.load(std::memory_order_relaxed) != nullptr) return destroy_with_rare_fields(r);
+  if (r.rare_.load(std::memory_order_relaxed) != nullptr ||
+      (r.state_.load(std::memory_order_relaxed) & record_state::lent) != 0)
+    return destroy_with_more(r);
   r.act_(&r, record_verb::destroy);
 }
 
@@ -185,9 +213,12 @@ void drop_contents(record& r) noexcept {
 
 void release_handle(record& r) noexcept {
   // No error, and nobody but us: the common case needs no read-modify-write.
-  if (!r.error_ && r.state_.load(std::memory_order_acquire) ==  // (R1)
-                       (record_state::handle | record_state::begun | record_state::done))
-    return destroy(r);
+  constexpr auto alone = record_state::handle | record_state::begun | record_state::done;
+  if (!r.error_) {
+    auto const s = r.state_.load(std::memory_order_acquire);  // (R1)
+    if (s == alone) return destroy(r);
+    if (s == (alone | record_state::lent)) return destroy(r);
+  }
   release_long_way(r);
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "task/stop.hpp"
 
+#include "task/anchor.hpp"
 #include "task/rare_fields.hpp"
+#include "task/references.hpp"
 #include "task/thread_state.hpp"
 
 #include <errand/detail/future.hpp>
@@ -80,6 +82,15 @@ void tell_all(record& first) noexcept {
   }
 }
 
+// Who waits for the group can destroy what the member captured. The anchor stays as long as the member has not ended, and under its
+// lock it does not.
+void tell_anchor(record& member) noexcept {
+  lock_record(member);
+  if ((member.state_.load(std::memory_order_relaxed) & (record_state::begun | record_state::done)) == 0)
+    static_cast<anchor*>(member.parent_)->member_expired();
+  unlock_record(member);
+}
+
 }  // namespace
 
 void stop_record(record& r, bool by_deadline) noexcept {
@@ -93,6 +104,11 @@ void stop_record(record& r, bool by_deadline) noexcept {
 
   // The timekeeper must not destroy what a task captured that holds itself: a worker will find the stop bit.
   bool const leave_to_worker = by_deadline && (before & (record_state::detached | record_state::member)) != 0;
+  // One that has not begun waits for nothing yet, and has told nobody to stop it.
+  if (leave_to_worker && (before & record_state::begun) == 0) {
+    if ((before & record_state::member) != 0) tell_anchor(r);
+    return;
+  }
   if (leave_to_worker || !stop_unbegun(r)) tell_all(r);
 }
 

@@ -12,14 +12,16 @@ namespace errand::detail {
 class worker;
 class input_visitor;
 class settle_list;
-struct trampoline;
+class served_thread;
+struct stack_mark;
 
 struct thread_state {
   record* current = nullptr;     // the innermost task running on this thread
   worker* as_worker = nullptr;   // set for the life of a pool's thread
   bool blocking = false;         // set for the life of a thread for tasks that block
   unsigned calling_back = 0;     // stop callbacks of the user's that are running: the task stays on this thread meanwhile
-  trampoline* resuming = nullptr;  // the innermost loop that resumes coroutines on the running stack
+  stack_mark* mark = nullptr;    // the innermost on the running stack
+  served_thread* serves = nullptr;  // set for a thread that serves queues of its own
   // Composites; none is set while code of the user's runs.
   settle_list* settling = nullptr;  // the ends that are still to be brought about by the one that is under way
   record** told = nullptr;          // while a stop is passed on: whom the running stop still has to tell

@@ -118,6 +118,70 @@ TEST(programs, rule_19_exit_inside_a_task_waits_for_the_others_and_not_for_itsel
   EXPECT_TRUE(in_order(e.said, {"finished."}) && in_order(e.said, {"in a destructor."})) << e.said;
 }
 
+TEST(programs, rule_19_the_main_queue_is_served_while_the_end_waits) {
+  auto const e = run("main_queue_at_exit");
+  EXPECT_EQ(e.status, 6) << e.said;
+  EXPECT_TRUE(e.said == "there.later.slept." || e.said == "there.slept.later.") << e.said;
+  EXPECT_EQ(e.said.find("another"), std::string::npos) << e.said;
+}
+
+TEST(programs, rule_19_exit_in_an_item_of_the_main_queue_runs_those_behind_it) {
+  auto const e = run("main_queue_at_exit", "exit_in_item");
+  EXPECT_EQ(e.status, 8) << e.said;
+  EXPECT_EQ(e.said, "behind.");
+}
+
+TEST(programs, rule_19_exit_wherever_queues_call_the_user_finishes_the_rest) {
+  for (std::string const how :
+       {"item", "item_held", "concurrent_item", "barrier", "sync", "sync_in_task", "coroutine", "after", "tick", "held_tick",
+        "handler", "main_item", "main_handler", "main_loop_in_loop", "own_loop"}) {
+    auto const e = run("exits_in_queues", how);
+    EXPECT_EQ(e.status, 8) << how << ": " << e.said;
+    std::string said = e.said;
+    if (how == "concurrent_item") {
+      auto const beside = said.find("beside.");
+      ASSERT_NE(beside, std::string::npos) << said;
+      said.erase(beside, std::string{"beside."}.size());
+    }
+    EXPECT_EQ(said, "finished.in a destructor.by a destructor.") << how;
+  }
+}
+
+// Its queue is held by the item that never returns.
+TEST(programs, rule_19_what_lies_behind_an_item_that_calls_exit_is_said) {
+  ::setenv("ERRAND_EXIT_DEADLINE", "0.5", 1);
+  auto const e = run("exits_in_queues", "item_with_one_behind");
+  ::unsetenv("ERRAND_EXIT_DEADLINE");
+  EXPECT_EQ(e.status, 8) << e.said;
+  EXPECT_TRUE(in_order(e.said, {"finished.", "1 detached task has not ended", "task \"behind\"", "in a destructor."})) << e.said;
+}
+
+TEST(programs, rule_19_what_waits_in_queues_of_all_kinds_is_finished_after_main) {
+  auto const e = run("returns_with_queues", "waiting");
+  EXPECT_EQ(e.status, 5);
+  EXPECT_EQ(e.said, "80 ran.");
+}
+
+TEST(programs, rule_19_what_waits_in_a_queue_that_stays_suspended_is_said) {
+  ::setenv("ERRAND_EXIT_DEADLINE", "0.5", 1);
+  auto const e = run("returns_with_queues", "suspended");
+  ::unsetenv("ERRAND_EXIT_DEADLINE");
+  EXPECT_EQ(e.status, 5);
+  EXPECT_TRUE(in_order(e.said, {"1 detached task has not ended", "task \"never begun\"", "0 ran."})) << e.said;
+}
+
+TEST(programs, rule_19_queues_loops_timers_and_handlers_may_have_static_storage) {
+  auto const e = run("returns_with_queues", "held");
+  EXPECT_EQ(e.status, 5);
+  EXPECT_EQ(e.said, "3 ran.");
+}
+
+TEST(programs, rule_19_nobody_waits_for_detached_timers_and_handlers) {
+  auto const e = run("returns_with_queues", "detached_events");
+  EXPECT_EQ(e.status, 5);
+  EXPECT_EQ(e.said, "1 ran.");
+}
+
 TEST(programs, rule_19_quick_exit_and_Exit_wait_for_nobody) {
   for (std::string const how : {"quick_exit", "_Exit", "quick_exit_in_task", "_Exit_in_task"}) {
     auto const e = run("leaves_at_once", how);

@@ -18,11 +18,12 @@ struct link : waiter {
   bool input_shared = false;  // a share: a stop of the link is none of its business
 };
 
-/// Before anything is given up: starts the default pool if the link will need it. Throws std::system_error.
-void prepare_link(record& input, pool_core* where);
+/// Before anything is given up: starts the default pool if the link will need it. Throws std::system_error; std::logic_error if its
+/// place is a queue of the process that forked this one.
+void prepare_link(record& input, place_core* where);
 /// Hooks `r`, whose link is `l`, to its input, whose handle (or share of it) it takes. From now on it is a task of `where`; of
 /// the pool where its input runs, if that is null.
-void start_link(record& r, link& l, record& input, bool shared, pool_core* where) noexcept;
+void start_link(record& r, link& l, record& input, bool shared, place_core* where) noexcept;
 /// record_verb::stop, record_verb::inputs, and the last thing of record_verb::drop.
 void stop_link(link& l) noexcept;
 void show_input(link& l) noexcept;
@@ -139,7 +140,7 @@ struct continued<Body> {
 
 /// then(): `take` gives up the caller's handle, or its share, once nothing can fail any more.
 template <class Body, class T, class F, class Take>
-auto continue_with(result_record<T>& input, bool shared, pool_core* where, F&& f, std::source_location from,
+auto continue_with(result_record<T>& input, bool shared, place_core* where, F&& f, std::source_location from,
                    Take take) {
   using made = link_record<typename continued<Body>::record_type>;
   prepare_link(input, where);

@@ -45,12 +45,12 @@ void after_sleep(timer_entry& timer) noexcept;
 /// Throws operation_cancelled if the running task was asked to stop.
 void check_cancelled();
 
-/// Whether the caller runs on that pool already.
-[[nodiscard]] bool runs_on(pool_core const& pool) noexcept;
-/// The running coroutine, and with it its task, goes on in that pool from now on. Throws std::logic_error.
-void move_to(pool_core& pool, void* frame);
-/// The pool, if it is one. Throws std::invalid_argument for `inplace` and `blocking`.
-[[nodiscard]] pool_core& pool_to_resume_on(pool_core* where);
+/// Whether the running coroutine runs in that pool, or in that queue, already.
+[[nodiscard]] bool runs_on(place_core const& where) noexcept;
+/// The running coroutine, and with it its task, goes on there from now on. Throws std::logic_error, std::bad_alloc.
+void move_to(place_core& where, void* frame);
+/// The pool or queue, if it is one. Throws std::invalid_argument for `inplace` and `blocking`.
+[[nodiscard]] place_core& place_to_resume_on(place_core* where);
 
 /// A task's root coroutine has ended: takes its result, and with it the task's.
 void end_coroutine(record& task, void* frame) noexcept;
@@ -134,13 +134,13 @@ class [[nodiscard("sleep_for() and sleep_until() of a coroutine do nothing unles
 
 class [[nodiscard("resume_on() does nothing unless it is co_awaited")]] resume_on_awaiter {
  public:
-  explicit resume_on_awaiter(pool_core* where) : to_{pool_to_resume_on(where)} {}
+  explicit resume_on_awaiter(place_core* where) : to_{place_to_resume_on(where)} {}
   bool await_ready() const noexcept { return runs_on(to_); }
   void await_suspend(std::coroutine_handle<> h) const { move_to(to_, h.address()); }  // nothing of ours is touched any more
   void await_resume() const noexcept {}
 
  private:
-  pool_core& to_;
+  place_core& to_;
 };
 
 /// Where a coroutine keeps what it returned or threw until its awaiter, or its task's record, takes it.

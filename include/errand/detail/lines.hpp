@@ -42,7 +42,7 @@ void end_line_reader(line_reader* reader) noexcept;
 using chunk_body = void (*)(void* context, void*& own, char const* begin, char const* end);
 /// All lines of a file, in chunks, shared among the workers of a pool and the caller; in order on the calling thread if there is
 /// no pool. Returns when all is done; rethrows the first failure.
-void run_over_lines(pool_core* where, std::filesystem::path const& path, void* context, chunk_body body,
+void run_over_lines(place_core* where, std::filesystem::path const& path, void* context, chunk_body body,
                     std::source_location from);
 
 /// The states of reduce_lines: one for each runner that found something to do.

@@ -18,8 +18,12 @@
 namespace errand::detail {
 
 class pool_core;
+class place_core;
 struct record;
 struct rare_fields;
+
+/// How an item gets into a queue: which of those that wait comes first, and whether it runs alone.
+enum class lane : std::uint8_t { normal, high, low, barrier };
 
 /// Any worker of a pool; else the number of the one that alone may go on with something, in a pinned pool.
 constexpr std::uint32_t any_worker = UINT32_MAX;
@@ -65,6 +69,8 @@ struct wait_request {
   std::int64_t deadline = INT64_MAX;   // nanoseconds of the steady clock
   timer_entry* timer = nullptr;        // for the deadline, unless the thread itself sleeps up to it
   std::exception_ptr deadlock;         // by arm(): why there is no wait
+  bool may_refuse = false;             // who waits can do with `deadlock`: asked of threads that serve queues
+  bool holds_queues = false;           // who waits keeps queues from going on, and says so there
   // (A1) release: the last touch by arm(); disarm() acquires it before the frame may go.
   std::atomic<bool> armed{false};
 };
@@ -96,6 +102,8 @@ struct record_state {
   static constexpr std::uint64_t chained = 1U << 11;   // it has the handles of others: to release its own takes the long way
   static constexpr std::uint64_t member = 1U << 12;    // its handle is its group's, which is told of its end
   static constexpr std::uint64_t kept = 1U << 13;      // it is finished even if its handle is dropped: that detaches it
+  static constexpr std::uint64_t lent = 1U << 14;      // a queue is kept as long as it: that of its home, if not those of `loans`
+  static constexpr std::uint64_t awaits_input = 1U << 15;  // a link whose input has not ended: stopped, it ends with that, unrun
   static constexpr std::uint64_t pin = 1U << 16;       // unit of the count of other references (modulo 2^48)
 };
 
@@ -110,7 +118,7 @@ struct record : runnable {
   // ---- The first cache line: all that a worker touches of a task that neither waits nor fails.
   std::atomic<std::uint64_t> state_{record_state::handle};
   act_function act_;                        // run answers whether the task has ended (a coroutine may go on later)
-  pool_core* home_ = nullptr;               // where it runs; none for work in place and for outside completions
+  place_core* home_ = nullptr;              // its pool or queue; none for work in place, at `blocking`, for outside completions
   record* parent_ = nullptr;                // the task that started it; valid until this one has ended
   std::atomic<rare_fields*> rare_{nullptr};  // (F1) name, stop source, deadline, kin: made when first needed, kept
   std::uint32_t born_in_ = process_generation;  // the process that made it; see inherited()
@@ -154,18 +162,19 @@ inline void deallocate_record(void* memory, std::size_t size) noexcept { dealloc
 
 struct start_options;  // name, deadline, outer stop token: what `how` carries beyond place and line
 
-/// Hands an unbegun record to its pool; afterwards the caller owns the handle's reference and nothing else.
-void start_on(pool_core& pool, record& r) noexcept;
+/// Hands an unbegun record to its place; afterwards the caller owns the handle's reference and nothing else. Only a queue
+/// may wait for room, or throw; then the record is destroyed.
+void start_on(place_core& where, record& r);
 /// Runs it here and now, nested in whatever the thread is doing; it may only be waited for afterwards.
 void start_in_place(record& r) noexcept;
 /// The same two with a name, a deadline, a stop token.
-void start_on(pool_core& pool, record& r, start_options const& options);
+void start_on(place_core& where, record& r, start_options const& options);
 void start_in_place(record& r, start_options const& options);
 
 /// The pool behind `errand::threads`, made and started by the first call; never destroyed.
-[[nodiscard]] pool_core& default_pool();
+[[nodiscard]] place_core& default_pool();
 /// What stands behind `errand::blocking`: a pool without workers, which gives each task a thread of its own. Likewise.
-[[nodiscard]] pool_core& blocking_place();
+[[nodiscard]] place_core& blocking_place();
 
 // ---- ending ---------------------------------------------------------------------------------------------------
 

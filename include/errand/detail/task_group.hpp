@@ -26,8 +26,8 @@ struct group_member : record {
 void end_group(group_record& group) noexcept;
 /// Starts a member, or runs it in place if there is no pool; in a group that was stopped it never begins. Takes over the
 /// record.
-void spawn(group_record& group, pool_core* where, group_member& member);
-void spawn(group_record& group, pool_core* where, group_member& member, start_options const& options);
+void spawn(group_record& group, place_core* where, group_member& member);
+void spawn(group_record& group, place_core* where, group_member& member, start_options const& options);
 void wait_for_group(group_record& group);
 void stop_group(group_record& group) noexcept;
 [[nodiscard]] std::vector<std::exception_ptr> errors_of_group(group_record& group);
