@@ -59,6 +59,12 @@ zygote zygote::start(worker_world const& world) {
   if (pid < 0)
     throw std::system_error(reason, std::system_category(), "errand: cannot fork the zygote of worker processes");
 
+  // Until it has let go of what it inherited: a pipe that the program closes from now on is closed. If it dies, its end is.
+  theirs.reset();
+  char ready;
+  while (::recv(ours.get(), &ready, sizeof ready, 0) < 0 && errno == EINTR) {
+  }
+
   zygote z;
   z.socket_ = std::move(ours);
   z.pid_ = pid;

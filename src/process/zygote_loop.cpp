@@ -439,6 +439,8 @@ class zygote_loop {
 void run_zygote(worker_world const& world, int socket, pid_t program, sigset_t const& program_mask) noexcept {
   ::prctl(PR_SET_NAME, "errand-zygote");
   close_all_except({std::min(socket, world.shared_fd), std::max(socket, world.shared_fd)});
+  char const ready = 0;
+  ::send(socket, &ready, sizeof ready, MSG_NOSIGNAL);  // zygote::start() waits for it; if nobody does any more, poll() will say so
   // Before the first three are filled: where the program has no stderr, there is none to pass anything on to.
   zygote_loop loop(world, socket, program, program_mask);
   fill_first_three();
