@@ -121,6 +121,9 @@ static waiter* claim_all(waiter* list) noexcept {
   return claimed;
 }
 
+// What a record has of a queue does not say that anybody refers to the record.
+static constexpr state_bits without_lent(state_bits s) noexcept { return s & ~record_state::lent; }
+
 void complete(record& r) noexcept {
   if (auto* const rare = r.rare_.load(std::memory_order_acquire); rare != nullptr) {  // (F1)
     rare->outer_stop.reset();
@@ -133,9 +136,12 @@ void complete(record& r) noexcept {
   state_bits const owed = state_bits{r.unresolved_children_} * record_state::pin;
   bool unlinked = false;
   waiter* to_wake = nullptr;
-  state_bits before = r.state_.load(std::memory_order_relaxed);
-  state_bits after;
-  for (;;) {
+  state_bits before = r.state_.load(std::memory_order_acquire);  // (R1)
+  state_bits after = before | record_state::done;
+  // Detached, and nobody else refers to it: then nobody can come to, and no read-modify-write is needed. See README, "Alone".
+  bool const alone = without_lent(before) == (record_state::handle | record_state::begun | record_state::detached) && owed == 0;
+  if (alone) r.state_.store(after, std::memory_order_relaxed);
+  while (!alone) {
     if ((before & record_state::kin) != 0 && !unlinked) {
       unlink_from_parent(r);
       unlinked = true;
@@ -215,9 +221,8 @@ void release_handle(record& r) noexcept {
   // No error, and nobody but us: the common case needs no read-modify-write.
   constexpr auto alone = record_state::handle | record_state::begun | record_state::done;
   if (!r.error_) {
-    auto const s = r.state_.load(std::memory_order_acquire);  // (R1)
-    if (s == alone) return destroy(r);
-    if (s == (alone | record_state::lent)) return destroy(r);
+    auto const s = without_lent(r.state_.load(std::memory_order_acquire));  // (R1)
+    if (s == alone || s == (alone | record_state::detached)) return destroy(r);
   }
   release_long_way(r);
 }

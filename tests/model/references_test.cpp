@@ -24,6 +24,7 @@ struct variation {
   bool stale_entry_counts = true;   // the queue's entry is a reference
   bool detached_task_inherits_handle = true;
   bool begins_once = true;  // begun is tested and set in one step
+  bool alone_without_pins = true;  // a detached task is alone only if nobody has a pin
 };
 
 class one_task {
@@ -33,6 +34,7 @@ class one_task {
   verdict explore() {
     worker();
     owner();
+    stopper();
     e_.at_the_end([this](view& v) {
       v.check(v[record_] == 0, "the record is never freed");
       v.check(v[listed_] == 0, "the list of detached tasks still has it");
@@ -79,6 +81,18 @@ class one_task {
   }
 
   void complete(program& p, std::string const& name) {
+    p.step("looks whether it is detached and alone (R1)", [this, name](view& v) {
+      v.touch(record_);
+      int const seen = how_.alone_without_pins ? v.load(word_) : v.load(word_) % pin;
+      bool const alone = seen == (handle | detached) && how_.detached_task_inherits_handle;
+      if (!alone) v.go_to(("others refer to it, " + name).c_str());
+    });
+    leave_the_list(p);
+    p.step("frees it", [this, name](view& v) {
+      v.free(record_);
+      v.go_to(("completed by " + name).c_str());
+    });
+    p.label("others refer to it, " + name);
     auto const after = e_.number(name + "'s answer");
     p.step("sets done (C1)", [this, after](view& v) {
       v.touch(record_);
@@ -98,6 +112,16 @@ class one_task {
     p.step("takes it from the list of detached tasks", [this](view& v) {
       v.check(v[record_] == 1, "the list is told of a record that is gone");
       v.exchange(listed_, 0);
+    });
+  }
+
+  // It has come across it before, and pinned it.
+  void stopper() {
+    auto& p = e_.thread("stopper");
+    p.step("looks at it", [this](view& v) { v.touch(record_); });
+    p.step("unpins it (R1)", [this](view& v) {
+      v.touch(record_);
+      if (unreferenced(v.add(word_, -pin) - pin)) v.free(record_);
     });
   }
 
@@ -146,7 +170,7 @@ class one_task {
 
   variation how_;
   explorer e_{memory::store_buffers};
-  variable record_ = e_.object("the record"), word_ = e_.number("word", handle | queued), begun_ = e_.number("begun"),
+  variable record_ = e_.object("the record"), word_ = e_.number("word", handle | queued | pin), begun_ = e_.number("begun"),
            ended_ = e_.number("ended"), listed_ = e_.number("listed");
 };
 
@@ -171,6 +195,11 @@ TEST(references_model, fails_if_the_handle_is_released_without_a_look_at_the_que
 TEST(references_model, fails_if_detach_releases_the_handle_at_once) {
   auto const result = explore({.does = holder::detaches, .detached_task_inherits_handle = false});
   EXPECT_TRUE(result.fails_with("the list is told of a record that is gone")) << result;
+}
+
+TEST(references_model, fails_if_a_detached_task_that_somebody_has_pinned_counts_as_alone) {
+  auto const result = explore({.does = holder::detaches, .alone_without_pins = false});
+  EXPECT_TRUE(result.fails_with("the record is touched after it was freed")) << result;
 }
 
 TEST(references_model, fails_if_a_task_may_be_begun_by_two) {
