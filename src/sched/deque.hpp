@@ -108,12 +108,13 @@ class deque {
     return nullptr;
   }
 
-  /// Anybody: the oldest; null if there is none or another thief was faster (`lost` then says so).
-  /// For a thief, before that: which one is there if it is the only one, by a number that no other has had; else -1.
+  /// Anybody: which one is there if it is the only one, by a number that no other has had; else -1. Perhaps no more.
   [[nodiscard]] std::int64_t only_one() const noexcept {
     auto const top = top_.load(std::memory_order_relaxed);
     return bottom_.load(std::memory_order_relaxed) - top == 1 ? top : -1;
   }
+
+  /// Anybody: the oldest; null if there is none or another thief was faster (`lost` then says so).
   [[nodiscard]] runnable* steal(bool& lost) noexcept {
     auto top = top_.load(std::memory_order_seq_cst);           // (D2)
     auto const bottom = bottom_.load(std::memory_order_seq_cst);  // (D1) (D2)

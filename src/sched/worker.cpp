@@ -290,8 +290,8 @@ runnable* worker::steal_from_one() noexcept {
 }
 
 // Whose only piece of work has just come mostly runs that himself in a moment, as where items of two queues call for each other: then
-// all that they do would go to and fro between processors. So it is taken when it is still there at the next look. One victim at a
-// time is spared, so nothing waits for more than that.
+// all that they do would go to and fro between processors. So who searches takes it when it is still there at his next look. One
+// victim at a time is spared, so nothing waits for more than that.
 bool worker::hesitates_before(worker const& victim) noexcept {
   auto const only = victim.work_.only_one();
   if (only < 0) return false;
@@ -303,7 +303,7 @@ bool worker::hesitates_before(worker const& victim) noexcept {
   return !still_there;
 }
 
-runnable* worker::steal_from_others() noexcept {
+runnable* worker::steal_from_others(bool may_hesitate) noexcept {
   auto const all = home_->worker_count();
   if (all == 1) return nullptr;
   for (bool lost = true; lost;) {
@@ -311,7 +311,7 @@ runnable* worker::steal_from_others() noexcept {
     auto const from = random() % all;
     for (std::size_t i = 0; i < all; ++i) {
       auto& victim = home_->worker_at((from + i) % all);
-      if (&victim == this || hesitates_before(victim)) continue;
+      if (&victim == this || (may_hesitate && hesitates_before(victim))) continue;
       if (auto* const r = victim.work_.steal(lost); r != nullptr) {
         bump(stolen_);
         return r;
@@ -334,7 +334,7 @@ runnable* worker::search() noexcept {
     }
     for (int rounds = searching ? search_rounds : 1; rounds > 0;) {
       runnable* r = take_arrivals();
-      if (r == nullptr) r = steal_from_others();
+      if (r == nullptr) r = steal_from_others(searching);
       if (r != nullptr) {
         if (woken) woken_in_vain_ = 0;
         if (searching) home_->end_searching();

@@ -88,7 +88,7 @@ class worker {
   [[nodiscard]] runnable* take_mail() noexcept;
   [[nodiscard]] runnable* take_from_inbox() noexcept;
   [[nodiscard]] runnable* steal_from_one() noexcept;
-  [[nodiscard]] runnable* steal_from_others() noexcept;
+  [[nodiscard]] runnable* steal_from_others(bool may_hesitate) noexcept;
   [[nodiscard]] bool hesitates_before(worker const& victim) noexcept;
   [[nodiscard]] std::uint32_t random() noexcept;
   [[nodiscard]] runnable* search() noexcept;
