@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "support/in_child.hpp"
+#include "support/scratch.hpp"
 #include "support/sequencer.hpp"
 
 namespace {
@@ -379,23 +380,14 @@ TEST(child_source, bad_input_is_one_clear_error) {
 
 // ---- files ---------------------------------------------------------------------------------------------------------------
 
-struct folder {
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "errand_sources_XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~folder() { std::filesystem::remove_all(path); }
-  std::filesystem::path path;
-};
-
 bool has(errand::file_change all, errand::file_change one) { return (all & one) == one; }
 
 TEST(file_source, tells_what_happens_in_a_directory) {
-  folder dir;
-  errand::file_source s{dir.path.string()};
+  errand_test::scratch const dir;
+  errand::file_source s{dir.path().string()};
   EXPECT_FALSE(s.try_next());
-  std::ofstream{dir.path / "a"} << "text";
-  std::ofstream{dir.path / "b"};
+  std::ofstream{dir / "a"} << "text";
+  std::ofstream{dir / "b"};
   auto const a = s.next();
   ASSERT_TRUE(a);
   EXPECT_EQ(a->name, "a");
@@ -403,13 +395,13 @@ TEST(file_source, tells_what_happens_in_a_directory) {
   auto const b = s.next();
   EXPECT_EQ(b->name, "b");
   EXPECT_FALSE(has(b->what, errand::file_change::written));
-  std::filesystem::remove(dir.path / "a");
+  std::filesystem::remove(dir / "a");
   EXPECT_TRUE(has(s.next()->what, errand::file_change::removed));
 }
 
 TEST(file_source, tells_a_handler_until_the_file_is_gone) {
-  folder dir;
-  auto const file = dir.path / "f";
+  errand_test::scratch const dir;
+  auto const file = dir / "f";
   std::ofstream{file} << "1";
   errand::serial_queue q;
   std::atomic<int> written{0};
@@ -425,9 +417,9 @@ TEST(file_source, tells_a_handler_until_the_file_is_gone) {
 }
 
 TEST(file_source, too_many_names_are_an_overflow) {
-  folder dir;
-  errand::file_source s{dir.path.string(), errand::file_change::created};
-  for (int i = 0; i < 5000; ++i) std::ofstream{dir.path / std::to_string(i)};
+  errand_test::scratch const dir;
+  errand::file_source s{dir.path().string(), errand::file_change::created};
+  for (int i = 0; i < 5000; ++i) std::ofstream{dir / std::to_string(i)};
   bool overflow = false;
   while (auto const e = s.try_next()) overflow = overflow || has(e->what, errand::file_change::overflow);
   EXPECT_TRUE(overflow);

@@ -10,29 +10,19 @@
 #include <thread>
 #include <vector>
 
-#include "support/counted.hpp"
-#include "support/seed.hpp"
+#include "stress/by_chance.hpp"
 
 namespace {
 
+using errand_test::by_chance;
 using errand_test::counted;
 using errand_test::dither;
 using errand_test::generator;
 using errand_test::rounds;
-using errand_test::test_seed;
 using std::chrono::nanoseconds;
 
-class composite_races : public testing::Test {
+class composite_races : public by_chance {
  protected:
-  composite_races() : random{test_seed()} {
-    before_ = errand::set_unobserved_error_handler([](errand::unobserved_error const&) {});
-  }
-  ~composite_races() override {
-    errand::set_unobserved_error_handler(before_);
-    EXPECT_EQ(begun, ended);
-    EXPECT_EQ(counted::alive(), 0);
-  }
-
   // A task that waits, fails, or just ends, by chance.
   auto body() {
     return [this, mine = random.split(), payload = counted{}]() mutable {
@@ -100,13 +90,6 @@ class composite_races : public testing::Test {
     while (counted::alive() != 0) std::this_thread::yield();
     while (begun != ended) std::this_thread::yield();
   }
-
-  generator random;
-  std::atomic<int> begun{0};
-  std::atomic<int> ended{0};
-
- private:
-  errand::unobserved_error_handler before_;
 };
 
 TEST_F(composite_races, a_chain_against_completion_stop_drop_and_detach) {

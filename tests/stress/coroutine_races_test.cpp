@@ -12,29 +12,19 @@
 #include <thread>
 #include <vector>
 
-#include "support/counted.hpp"
-#include "support/seed.hpp"
+#include "stress/by_chance.hpp"
 
 namespace {
 
+using errand_test::by_chance;
 using errand_test::counted;
 using errand_test::dither;
 using errand_test::generator;
 using errand_test::rounds;
-using errand_test::test_seed;
 using std::chrono::nanoseconds;
 
-class coroutine_races : public testing::Test {
+class coroutine_races : public by_chance {
  protected:
-  coroutine_races() : random{test_seed()} {
-    before_ = errand::set_unobserved_error_handler([](errand::unobserved_error const&) {});
-  }
-  ~coroutine_races() override {
-    errand::set_unobserved_error_handler(before_);
-    EXPECT_EQ(begun, ended);
-    EXPECT_EQ(counted::alive(), 0);
-  }
-
   struct life {
     coroutine_races& test;
     explicit life(coroutine_races& t) : test{t} { ++test.begun; }
@@ -92,13 +82,7 @@ class coroutine_races : public testing::Test {
     }
   }
 
-  generator random;
   errand::pool second{1};
-  std::atomic<int> begun{0};
-  std::atomic<int> ended{0};
-
- private:
-  errand::unobserved_error_handler before_;
 };
 
 TEST_F(coroutine_races, a_stop_against_all_that_a_coroutine_does) {

@@ -14,28 +14,19 @@
 #include <vector>
 
 #include "base/sanitizers.hpp"
-#include "support/counted.hpp"
-#include "support/seed.hpp"
+#include "stress/by_chance.hpp"
 
 namespace {
 
+using errand_test::by_chance;
 using errand_test::counted;
 using errand_test::dither;
 using errand_test::generator;
 using errand_test::rounds;
-using errand_test::test_seed;
 using std::chrono::nanoseconds;
 
-class group_races : public testing::Test {
+class group_races : public by_chance {
  protected:
-  group_races() : random{test_seed()} {
-    before_ = errand::set_unobserved_error_handler([](errand::unobserved_error const&) {});
-  }
-  ~group_races() override {
-    errand::set_unobserved_error_handler(before_);
-    EXPECT_EQ(counted::alive(), 0);
-  }
-
   // What a member may do; one in `failing` fails. It may spawn others, to a depth.
   void live(errand::task_group& g, generator mine, unsigned failing, int depth) {
     ++begun;
@@ -106,13 +97,6 @@ class group_races : public testing::Test {
       return false;
     }
   }
-
-  generator random;
-  std::atomic<int> begun{0};
-  std::atomic<int> ended{0};
-
- private:
-  errand::unobserved_error_handler before_;
 };
 
 TEST_F(group_races, failures_stops_and_spawns_against_a_wait) {

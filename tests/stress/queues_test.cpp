@@ -13,16 +13,15 @@
 #include <thread>
 #include <vector>
 
-#include "support/counted.hpp"
-#include "support/seed.hpp"
+#include "stress/by_chance.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
+using errand_test::by_chance;
 using errand_test::counted;
 using errand_test::generator;
 using errand_test::rounds;
-using errand_test::test_seed;
 
 struct failure {};
 
@@ -54,20 +53,7 @@ struct one_queue {
   std::shared_ptr<domain> alone;
 };
 
-class queues : public testing::Test {
- protected:
-  queues() : random{test_seed()} {
-    before_ = errand::set_unobserved_error_handler([](errand::unobserved_error const&) {});
-  }
-  ~queues() override {
-    errand::set_unobserved_error_handler(before_);
-    EXPECT_EQ(counted::alive(), 0);
-  }
-  generator random;
-
- private:
-  errand::unobserved_error_handler before_;
-};
+class queues : public by_chance {};
 
 void spend(generator& random, bool may_park) {
   switch (random.below(may_park ? 6 : 2)) {

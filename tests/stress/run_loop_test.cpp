@@ -18,37 +18,25 @@
 #include <thread>
 #include <vector>
 
-#include "support/counted.hpp"
-#include "support/seed.hpp"
+#include "stress/by_chance.hpp"
 #include "support/sequencer.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
+using errand_test::by_chance;
 using errand_test::counted;
 using errand_test::generator;
 using errand_test::rounds;
-using errand_test::test_seed;
 using errand_test::thread_number;
 
 struct failure {};
 
-class run_loops : public testing::Test {
+class run_loops : public by_chance {
  protected:
-  run_loops() : random{test_seed()} {
-    before_ = errand::set_unobserved_error_handler([](errand::unobserved_error const&) {});
-  }
-  ~run_loops() override {
-    errand::set_unobserved_error_handler(before_);
-    EXPECT_EQ(counted::alive(), 0);
-  }
   void all_have_gone() const {
     while (counted::alive() != 0) std::this_thread::yield();  // detached ones, and what a worker is just letting go of
   }
-  generator random;
-
- private:
-  errand::unobserved_error_handler before_;
 };
 
 /// A loop with what its items must find: the thread that serves it.

@@ -12,34 +12,20 @@
 #include <thread>
 #include <vector>
 
-#include "support/counted.hpp"
-#include "support/seed.hpp"
+#include "stress/by_chance.hpp"
 #include "support/sequencer.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
+using errand_test::by_chance;
 using errand_test::counted;
 using errand_test::generator;
 using errand_test::rounds;
-using errand_test::test_seed;
 
 struct failure {};
 
-class trees : public testing::Test {
- protected:
-  trees() : random{test_seed()} {
-    before_ = errand::set_unobserved_error_handler([](errand::unobserved_error const&) {});
-  }
-  ~trees() override {
-    errand::set_unobserved_error_handler(before_);
-    EXPECT_EQ(counted::alive(), 0);
-  }
-  generator random;
-
- private:
-  errand::unobserved_error_handler before_;
-};
+class trees : public by_chance {};
 
 // Starts children to the given depth in every way there is; returns how many leaves it saw.
 int grow(generator random, int depth, bool gentle, counted const&) {
@@ -170,8 +156,8 @@ TEST_F(trees, fibers_that_yield_sleep_and_wait_move_between_workers_unharmed) {
 
 TEST_F(trees, foreign_threads_in_crowds_submit_wait_stop_and_drop) {
   for (rounds r{4}; r.next();) {
-    std::atomic<int> begun{0};
-    std::atomic<int> ended{0};
+    std::atomic<int> entered{0};
+    std::atomic<int> left{0};
     std::atomic<int> values{0};
     std::vector<std::jthread> threads;
     for (int t = 0; t < 8; ++t)
@@ -179,9 +165,9 @@ TEST_F(trees, foreign_threads_in_crowds_submit_wait_stop_and_drop) {
         std::vector<errand::future<int>> kept;
         for (int i = 0; i < 300; ++i) {
           kept.push_back(errand::async([&, inner = mine.split(), c = counted{}]() mutable {
-            ++begun;
+            ++entered;
             if (inner.one_in(5)) errand::async([] { errand::this_task::yield(); }).get();
-            ++ended;
+            ++left;
             return 1;
           }));
           if (mine.one_in(3)) {
@@ -193,16 +179,16 @@ TEST_F(trees, foreign_threads_in_crowds_submit_wait_stop_and_drop) {
         for (auto& f : kept) values += f.get();
       });
     threads.clear();
-    ASSERT_EQ(begun, 8 * 300);
-    ASSERT_EQ(ended, begun);
-    ASSERT_EQ(values, begun);
+    ASSERT_EQ(entered, 8 * 300);
+    ASSERT_EQ(left, entered);
+    ASSERT_EQ(values, entered);
     ASSERT_EQ(counted::alive(), 0);
   }
 }
 
 TEST_F(trees, pools_come_and_go_with_work_in_flight) {
   for (rounds r{150}; r.next();) {
-    std::atomic<int> ended{0};
+    std::atomic<int> left{0};
     int started = 0;
     {
       errand::pool first{1 + random.below(3)};
@@ -213,14 +199,14 @@ TEST_F(trees, pools_come_and_go_with_work_in_flight) {
           if (sleeps) errand::this_task::sleep_for(20us);
           errand::async(second, [&] { errand::this_task::yield(); }).get();  // woken by a foreign worker
           errand::async([] {}).get();
-          ++ended;
+          ++left;
         }).detach();
       }
       if (random.one_in(3)) std::this_thread::yield();
       // `second` would go first, while `first` still gives it work: let the givers end.
-      while (ended != started) std::this_thread::yield();
+      while (left != started) std::this_thread::yield();
     }
-    ASSERT_EQ(ended, started);
+    ASSERT_EQ(left, started);
   }
 }
 

@@ -20,7 +20,7 @@ namespace errand_test {
 class scratch {
  public:
   explicit scratch(std::filesystem::path const& where = std::filesystem::temp_directory_path()) {
-    std::string name = where / "errand-io-XXXXXX";
+    std::string name = where / "errand-test-XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error{"no directory for the test"};
     at_ = name;
   }
