@@ -31,7 +31,31 @@ sample turns_alone(std::size_t count, Enter enter) {
   return {ns_each(begin, end, count), turnout.facts()};
 }
 
-// Two who do that at the same time: each calls compete() once, on a thread of its own or as a task.
+// A semaphore with one permit, taken and given back.
+template <class Semaphore>
+sample permits_alone(std::size_t count) {
+  Semaphore permits{1};
+  auto const result = turns_alone(count, [&](auto f) {
+    permits.acquire();
+    f();
+    permits.release();
+  });
+  require(permits.try_acquire() && !permits.try_acquire(), "a permit was lost");
+  return result;
+}
+
+// call(f) calls f, but only the first time.
+template <class Call>
+sample done_once(std::size_t count, Call call) {
+  std::size_t calls = 0;
+  auto const begin = now_ns();
+  for (std::size_t i = 0; i < count; ++i) call([&] { ++calls; });
+  auto const end = now_ns();
+  require(calls == 1, "what is done once was done again");
+  return {ns_each(begin, end, count)};
+}
+
+// Two who take turns at the same time: each calls compete() once, on a thread of its own or as a task.
 class contended_turns {
  public:
   explicit contended_turns(std::size_t each) : each_{each} {}

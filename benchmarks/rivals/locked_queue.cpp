@@ -169,26 +169,12 @@ add const contended{"queue-sync-contended", role::rival, a_mutex, [](settings co
                     }};
 
 add const semaphore{"queue-semaphore", role::rival, "std::counting_semaphore", [](settings const& s) -> repetition {
-                      return [n = s.times(5'000'000)] {
-                        std::counting_semaphore<> permits{1};
-                        auto const result = turns_alone(n, [&](auto f) {
-                          permits.acquire();
-                          f();
-                          permits.release();
-                        });
-                        require(permits.try_acquire() && !permits.try_acquire(), "a permit was lost");
-                        return result;
-                      };
+                      return [n = s.times(5'000'000)] { return permits_alone<std::counting_semaphore<>>(n); };
                     }};
 add const once{"queue-once", role::rival, "std::call_once", [](settings const& s) -> repetition {
                  return [n = s.times(50'000'000)] {
                    std::once_flag flag;
-                   std::size_t calls = 0;
-                   auto const begin = now_ns();
-                   for (std::size_t i = 0; i < n; ++i) std::call_once(flag, [&] { ++calls; });
-                   auto const end = now_ns();
-                   require(calls == 1, "what is done once was done again");
-                   return sample{ns_each(begin, end, n)};
+                   return done_once(n, [&](auto f) { std::call_once(flag, f); });
                  };
                }};
 

@@ -89,14 +89,17 @@ constexpr auto a_concurrent = "errand, concurrent queue";
 constexpr auto a_concurrent_detached = "errand, concurrent queue, detached";
 
 add const main_serial{"queue-from-main", role::ours, a_serial, &items_from_main<serial_kept>, place::own_process};
-add const main_serial_detached{"queue-from-main", role::ours, a_serial_detached, &items_from_main<serial_detached>, place::own_process};
+add const main_serial_detached{"queue-from-main", role::ours, a_serial_detached, &items_from_main<serial_detached>,
+                               place::own_process};
 add const main_concurrent{"queue-from-main", role::ours, a_concurrent, &items_from_main<concurrent_kept>, place::own_process};
 add const main_concurrent_detached{"queue-from-main", role::ours, a_concurrent_detached,
                                    &items_from_main<concurrent_detached>, place::own_process};
 
 add const inside_serial{"queue-from-inside", role::ours, a_serial, &items_from_inside<serial_kept>, place::own_process};
-add const inside_serial_detached{"queue-from-inside", role::ours, a_serial_detached, &items_from_inside<serial_detached>, place::own_process};
-add const inside_concurrent{"queue-from-inside", role::ours, a_concurrent, &items_from_inside<concurrent_kept>, place::own_process};
+add const inside_serial_detached{"queue-from-inside", role::ours, a_serial_detached, &items_from_inside<serial_detached>,
+                                 place::own_process};
+add const inside_concurrent{"queue-from-inside", role::ours, a_concurrent, &items_from_inside<concurrent_kept>,
+                            place::own_process};
 add const inside_concurrent_detached{"queue-from-inside", role::ours, a_concurrent_detached,
                                      &items_from_inside<concurrent_detached>, place::own_process};
 

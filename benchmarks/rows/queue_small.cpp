@@ -77,26 +77,12 @@ repetition arm(settings const& s) {
 add const armed{"queue-after", role::ours, "errand", &arm};
 
 add const semaphore{"queue-semaphore", role::ours, "errand", [](settings const& s) -> repetition {
-                      return [n = s.times(5'000'000)] {
-                        errand::semaphore permits{1};
-                        auto const result = turns_alone(n, [&](auto f) {
-                          permits.acquire();
-                          f();
-                          permits.release();
-                        });
-                        require(permits.try_acquire() && !permits.try_acquire(), "a permit was lost");
-                        return result;
-                      };
+                      return [n = s.times(5'000'000)] { return permits_alone<errand::semaphore>(n); };
                     }};
 add const once{"queue-once", role::ours, "errand", [](settings const& s) -> repetition {
                  return [n = s.times(50'000'000)] {
                    errand::once done;
-                   std::size_t calls = 0;
-                   auto const begin = now_ns();
-                   for (std::size_t i = 0; i < n; ++i) done.call([&] { ++calls; });
-                   auto const end = now_ns();
-                   require(calls == 1, "what is done once was done again");
-                   return sample{ns_each(begin, end, n)};
+                   return done_once(n, [&](auto f) { done.call(f); });
                  };
                }};
 

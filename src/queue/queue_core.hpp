@@ -205,9 +205,8 @@ class alignas(64) queue_core final : public queue_gate {
   // Of those who hold a slot, and of suspensions; the holder reads it for each item.
   alignas(64) std::atomic<std::uint64_t> control_{0};
 
-  // Loans given back, less those that lend() has given; and `with_references`, less lent_, according to whether there are
-  // references.
-  // So it is 0 only when nobody can come any more. On a line of its own: those who give back push nothing.
+  // Loans given back, less those that lend() has given; and `with_references` as long as there are references, afterwards less
+  // lent_: so it is 0 only when nobody can come any more. On a line of its own: those who give back push nothing.
   static constexpr std::int64_t with_references = std::int64_t{1} << 62;
   alignas(64) std::atomic<std::int64_t> returned_{with_references};
 
