@@ -254,11 +254,11 @@ class group_record final : public anchor {
     for (;;) {
       bool const on_its_own =
           (r->state_.load(std::memory_order_relaxed) & (record_state::done | record_state::detached)) != 0;
-      record* const parent = r->parent_;
-      bool const go_up = !on_its_own && parent != nullptr && parent != this;
+      record* const parent = on_its_own ? nullptr : r->parent_;
+      bool const go_up = parent != nullptr && parent != this;
       if (go_up) lock_record(*parent);
       unlock_record(*r);
-      if (!go_up) return !on_its_own && parent == this;
+      if (!go_up) return parent == this;
       r = parent;
     }
   }

@@ -198,9 +198,9 @@ class search final : input_visitor {
       // A wait that could be seen ends with a stop; that of a task asked already is just being ended.
       bool const by_others =
           (s & (record_state::done | record_state::stop)) != 0 || (rare != nullptr && rare->stopped_by_others);
-      record* const parent = r->parent_;
       bool const on_its_own = (s & record_state::detached) != 0;
-      bool const go_up = !by_others && parent != nullptr && !on_its_own;
+      record* const parent = on_its_own ? nullptr : r->parent_;
+      bool const go_up = !by_others && parent != nullptr;
       if (go_up) lock_record(*parent);
       unlock_record(*r);
       // That one above has ended says nothing about those below; that the one we asked for has, everything.

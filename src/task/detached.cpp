@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "task/detached.hpp"
 
-#include "base/address_set.hpp"
+#include "base/address_marks.hpp"
 #include "base/fork.hpp"
 #include "base/lock.hpp"
+#include "base/sanitizers.hpp"
 #include "task/references.hpp"
 #include "task/thread_state.hpp"
 #include "task/unobserved.hpp"
@@ -11,41 +12,49 @@
 #include <errand/detail/stack_mark.hpp>
 
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <mutex>
+#include <type_traits>
+#include <unordered_set>
 
 namespace errand::detail {
 
 namespace {
 
-// One of several sets, so that two threads that let go of tasks and end them seldom meet.
-struct alignas(64) part {
-  small_lock guard;
-  address_set<record> running;
-  std::uint64_t entered = 0;  // ever
+// A leak checker does not follow marks. For it the tasks stand here, too.
+class in_sight {
+ public:
+  void insert(record& r) {
+    std::lock_guard const held{guard_};
+    all_.insert(&r);
+  }
+  void erase(record& r) noexcept {
+    std::lock_guard const held{guard_};
+    all_.erase(&r);
+  }
+
+ private:
+  small_lock guard_;
+  std::unordered_set<record*> all_{};
 };
-constexpr std::size_t parts = 64;
+struct not_needed {
+  void insert(record&) noexcept {}
+  void erase(record&) noexcept {}
+};
 
 // Leaked: tasks may end as late as any static destructor runs.
 struct registry {
   registry* parents = nullptr;  // of the process that forked this one; keeps reachable what is there
-  std::array<part, parts> detached{};
+  [[no_unique_address]] std::conditional_t<address_sanitizer, in_sight, not_needed> for_leak_checkers{};
+  address_marks<record> detached{};
   // (J3) Who ends something that the drain waits for takes it away and then looks at this; the drain sets it and then looks for what
-  // is there. So it finds nothing any more, or is told. The locks see to that, and seq_cst where there are none.
+  // is there. So it finds nothing any more, or is told: (M2) and (M3) of the marks, and the lock below, see to that.
   std::atomic<bool> awaited{false};
   std::atomic<std::uint32_t> changes{0};  // what the drain sleeps on
   small_lock guard;                       // of the two below
   std::size_t kept = 0;                   // tasks that are kept; among them some that are detached
   std::uint64_t kept_ever = 0;
-
-  // Records that lie side by side, as those do that one thread makes one after the other, are in the same part.
-  part& part_of(record const& r) noexcept {
-    auto const address = reinterpret_cast<std::uintptr_t>(&r);
-    return detached[((address >> 13) * 0x9E3779B97F4A7C15U) >> 58];
-  }
 };
-static_assert(parts == std::size_t{1} << (64 - 58));
 constinit std::atomic<registry*> made{nullptr};
 constinit registry* parents = nullptr;
 
@@ -90,56 +99,60 @@ void tell(registry& t) noexcept {
 }
 
 // How many were there, and how many have ever entered: at one moment only if none entered meanwhile, which a second count tells.
-struct tally {
-  std::size_t there = 0;
-  std::uint64_t ever = 0;
-};
-tally count_all(registry& t) noexcept {
-  tally all;
-  {
-    std::lock_guard const held{t.guard};
-    all = {t.kept, t.kept_ever};
-  }
-  for (auto& p : t.detached) {
-    std::lock_guard const held{p.guard};
-    all.there += p.running.size();
-    all.ever += p.entered;
-  }
+address_marks<record>::tally count_all(registry& t) noexcept {
+  auto all = t.detached.count();
+  std::lock_guard const held{t.guard};
+  all.there += t.kept;
+  all.ever += t.kept_ever;
   return all;
 }
 
 // Those that cannot end while the caller waits: kept ones are not among them.
 std::size_t count_on_this_stack(registry& t, record const* self) noexcept {
   std::size_t count = 0;
-  for_each_on_this_stack(self, [&](record const* r) {
-    part& p = t.part_of(*r);
-    std::lock_guard const held{p.guard};
-    count += p.running.contains(*r) ? 1 : 0;
-  });
+  for_each_on_this_stack(self, [&](record const* r) { count += t.detached.contains(*r) ? 1 : 0; });
   return count;
+}
+
+// (R1) gives the handle to the task itself, complete() lets go of it; unless the task is done already. Returns what was before.
+// One that has not begun leaves its parent in the same step, so not while somebody goes up from it, with its lock.
+state_bits set_detached(record& r) noexcept {
+  auto s = r.state_.load(std::memory_order_relaxed);
+  for (;;) {
+    if ((s & (record_state::lock | record_state::begun)) == record_state::lock) {
+      cpu_relax();
+      s = r.state_.load(std::memory_order_relaxed);
+    } else if (r.state_.compare_exchange_weak(s, s | record_state::detached, std::memory_order_acq_rel,  // (R1)
+                                              std::memory_order_relaxed)) {
+      return s;
+    }
+  }
+}
+
+// In place of its child, which never will.
+void leave_parent(record& parent) noexcept {
+  if (&parent == this_thread().current)
+    --parent.unresolved_children_;
+  else
+    unpin(parent);
 }
 
 }  // namespace
 
 void own_itself(record& r) {
   auto& t = tasks();
-  {
-    part& p = t.part_of(r);
-    std::lock_guard const held{p.guard};
-    p.running.insert(r);
-    ++p.entered;
-  }
-  // (R1) gives the handle to the task itself, complete() lets go of it; unless the task is done already.
-  auto const before = r.state_.fetch_or(record_state::detached, std::memory_order_acq_rel);
-  if ((before & record_state::done) == 0) return;
-  release_detached(r);
+  t.for_leak_checkers.insert(r);
+  t.detached.insert(r);
+  record* const parent = r.parent_;  // who begins it may forget that
+  auto const before = set_detached(r);
+  if ((before & record_state::done) != 0) return release_detached(r);
+  if ((before & record_state::begun) == 0 && parent != nullptr) leave_parent(*parent);
 }
 
 void detached_ended(record& r) noexcept {
   auto& t = tasks();
-  part& p = t.part_of(r);
-  std::lock_guard const held{p.guard};
-  p.running.erase(r);
+  t.detached.erase(r);
+  t.for_leak_checkers.erase(r);
   tell(t);
 }
 
@@ -171,13 +184,10 @@ void tell_who_drains() noexcept {
 static std::vector<std::string> names_of_the_rest(registry& t, record const* self) {
   std::vector<std::string> left;
   std::size_t kept_ones = 0;  // among the detached
-  for (auto& p : t.detached) {
-    std::lock_guard const held{p.guard};  // so they are alive
-    p.running.for_each([&](record& r) {
-      if ((r.state_.load(std::memory_order_relaxed) & record_state::kept) != 0) ++kept_ones;
-      if (!on_this_stack(self, &r)) left.push_back(describe(r));
-    });
-  }
+  t.detached.for_each([&](record& r) {  // so they are alive
+    if ((r.state_.load(std::memory_order_relaxed) & record_state::kept) != 0) ++kept_ones;
+    if (!on_this_stack(self, &r)) left.push_back(describe(r));
+  });
   std::lock_guard const held{t.guard};
   for (auto others = t.kept - std::min(t.kept, kept_ones); others != 0; --others) left.emplace_back("a write of a file");
   return left;
@@ -189,8 +199,11 @@ std::vector<std::string> wait_for_detached(std::int64_t deadline, record const* 
     t.awaited.store(true, std::memory_order_seq_cst);  // (J3)
     auto const seen = t.changes.load(std::memory_order_relaxed);
     auto const all = count_all(t);
-    // If none has entered when they are counted again, there was a moment in which there were no others.
-    if (all.there == count_on_this_stack(t, self) && count_all(t).ever == all.ever) return {};
+    if (all.there <= count_on_this_stack(t, self)) {
+      // If none has entered when they are counted again, there was a moment in which there were no others.
+      if (count_all(t).ever == all.ever) return {};
+      if (in_time) continue;  // who has entered may be on this stack, and will not tell
+    }
     if (!in_time) return names_of_the_rest(t, self);
     if (auto const serve = while_draining.load(std::memory_order_acquire); serve != nullptr) serve();  // (J2)
     in_time = futex_wait(t.changes, seen, deadline);

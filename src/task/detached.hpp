@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The tasks that nobody holds and that the end of the program must wait for: sets of them, each under a lock of its own, so that
-// what is left can be named; and how many there are that it waits for though they are held. Only detach() and those pay for it.
-// The child of a fork begins with nothing.
+// The tasks that nobody holds and that the end of the program must wait for: a set of them, so that what is left can be named; and
+// how many there are that it waits for though they are held. Only detach() and those pay for it. The child of a fork begins with
+// nothing.
 #pragma once
 
 #include <errand/detail/record.hpp>

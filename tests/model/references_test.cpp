@@ -212,25 +212,36 @@ TEST(references_model, fails_if_a_task_may_be_begun_by_two) {
 struct family {
   bool owes_with_done = true;  // the children's share of the count comes in the step that sets done
   bool owes = true;
+  bool detaches_one = false;
+  bool leaves_if_unbegun = true;  // a child that is detached gives up its share only if it had not begun
 };
 
 verdict explore(family how) {
   explorer e{memory::store_buffers};
   auto const parent = e.object("the parent"), word = e.number("word", handle), started = e.number("started");
   constexpr int children = 2;
+  constexpr int begun = 1, given_up = 2;
+  auto const first = e.number("the first child's word"), owed = e.number("owed");
 
   auto& own = e.thread("parent");
   for (int c = 0; c < children; ++c)
-    own.step("starts a child", [=](view& v) { v.exchange(started, v.load(started) + 1); });
-  int const owed = how.owes ? children * pin : 0;
+    own.step("starts a child", [=](view& v) {
+      v.exchange(started, v.load(started) + 1);
+      v[owed] = static_cast<signed char>(v[owed] + (how.owes ? pin : 0));
+    });
+  if (how.detaches_one)
+    own.step("detaches the first", [=](view& v) {
+      bool const had_begun = (v.set_bits(first, given_up) & begun) != 0;
+      if (!had_begun || !how.leaves_if_unbegun) v[owed] = static_cast<signed char>(v[owed] - pin);
+    });
   own.step("sets done (C1)", [=](view& v) {
-    auto const change = done + (how.owes_with_done ? owed : 0);
+    int const change = done + (how.owes_with_done ? v[owed] : 0);
     if (unreferenced(v.add(word, change) + change)) v.free(parent);
   });
   if (!how.owes_with_done)
     own.step("adds the children's share", [=](view& v) {
       v.touch(parent);
-      v.add(word, owed);
+      v.add(word, v[owed]);
     });
 
   e.thread("holder")
@@ -240,14 +251,20 @@ verdict explore(family how) {
         if (unreferenced(v.clear_bits(word, handle) & ~handle)) v.free(parent);
       });
 
-  for (int c = 0; c < children; ++c)
-    e.thread("child " + std::to_string(c))
-        .step("begins", [=](view& v) { v.await(v.load(started) > c); })
-        .step("looks whether its parent was stopped", [=](view& v) { v.touch(parent); })
-        .step("ends: lets go of its parent (R1)", [=](view& v) {
-          v.touch(parent);
-          if (unreferenced(v.add(word, -pin) - pin)) v.free(parent);
-        });
+  for (int c = 0; c < children; ++c) {
+    auto& p = e.thread("child " + std::to_string(c));
+    p.step("waits until it is started", [=](view& v) { v.await(v.load(started) > c); });
+    if (c == 0)
+      p.step("begins (B1)", [=](view& v) {
+        if ((v.set_bits(first, begun) & given_up) != 0) v.go_to("has no parent");
+      });
+    p.step("looks whether its parent was stopped", [=](view& v) { v.touch(parent); });
+    p.step("ends: lets go of its parent (R1)", [=](view& v) {
+      v.touch(parent);
+      if (unreferenced(v.add(word, -pin) - pin)) v.free(parent);
+    });
+    p.label("has no parent");
+  }
 
   e.at_the_end([=](view& v) { v.check(v[parent] == 0, "the parent is never freed"); });
   return e.explore();
@@ -256,6 +273,16 @@ verdict explore(family how) {
 TEST(references_model, a_parent_stays_as_long_as_its_children_and_no_longer) {
   auto const result = explore(family{});
   EXPECT_TRUE(result.holds()) << result;
+}
+
+TEST(references_model, a_child_that_is_detached_before_it_begins_leaves_its_parent) {
+  auto const result = explore(family{.detaches_one = true});
+  EXPECT_TRUE(result.holds()) << result;
+}
+
+TEST(references_model, fails_if_a_child_leaves_its_parent_when_it_has_begun) {
+  auto const result = explore(family{.detaches_one = true, .leaves_if_unbegun = false});
+  EXPECT_TRUE(result.fails_with("the parent is touched after it was freed")) << result;
 }
 
 TEST(references_model, fails_if_the_childrens_share_is_not_counted) {
