@@ -44,14 +44,14 @@ static void report_if_unobserved(record& r) noexcept {
   for (auto const& further : rare->further_errors) report_unobserved(further);
 }
 
-// What is lent to a record is given back when it is gone: read before, given after. Not with its handle: a stopped one may still stand in
-// the queue's list.
+// What is lent to a record is given back when it is gone: read before, given after. Not with its handle: a stopped one may still stand
+// in the queue's list. This is for one with rare fields.
 class loans_of {
  public:
   explicit loans_of(record& r) noexcept {
     if ((r.state_.load(std::memory_order_relaxed) & record_state::lent) == 0) return;
     auto* const rare = r.rare_.load(std::memory_order_relaxed);
-    if (rare != nullptr && !rare->loans.empty())
+    if (!rare->loans.empty())
       many_.swap(rare->loans);
     else
       one_ = &r.home_->gate();
@@ -76,10 +76,11 @@ class loans_of {
 }
 
 void destroy(record& r) noexcept {
-  if (r.rare_.load(std::memory_order_relaxed) != nullptr ||
-      (r.state_.load(std::memory_order_relaxed) & record_state::lent) != 0)
-    return destroy_with_more(r);
+  if (r.rare_.load(std::memory_order_relaxed) != nullptr) return destroy_with_more(r);
+  bool const lent = (r.state_.load(std::memory_order_relaxed) & record_state::lent) != 0;
+  queue_gate* const of = lent ? &r.home_->gate() : nullptr;
   r.act_(&r, record_verb::destroy);
+  if (of != nullptr) of->give_back();
 }
 
 bool hook(record& r, waiter& w) noexcept {
