@@ -125,7 +125,7 @@ repetition items_apart(settings const& s) {
 }
 
 inline constexpr std::size_t items_at_once = 10'000;
-inline constexpr int rounds_to_warm_up = 20;  // how many wait at once differs: the most must have been
+inline constexpr int rounds_to_warm_up = 20;
 
 // A queue that is loaded all the time, where no more than items_at_once wait: what is recycled is recycled.
 template <class Queue>
@@ -140,6 +140,14 @@ repetition items_loaded(settings const& s) {
         q->wait(who, items_at_once);
       };
       for (int i = 0; i < rounds_to_warm_up; ++i) load();
+      // How many wait at once differs from round to round: all must have.
+      if constexpr (requires { q->hold(); }) {
+        roll_call const who;
+        q->hold();
+        for (std::size_t i = 0; i < items_at_once; ++i) q->push();
+        q->release();
+        q->wait(who, items_at_once);
+      }
       auto const n = rounds * items_at_once;
       q->prepare(items_at_once);
       roll_call const who;
