@@ -165,7 +165,7 @@ struct give_all_back {
   block* last = first;
   for (std::uint32_t moved = 1; moved < batch && last->next != nullptr; ++moved) last = last->next;
   list.head = last->next;
-  list.room = cache.ended ? 0 : batch;
+  list.room = cache.ended ? 0 : batch - 1;  // the free that finds none left spills as many as have come since: a batch
   last->next = nullptr;
   give_batch(index, first);
 }

@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <cstring>
+#include <semaphore>
 #include <set>
+#include <stop_token>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -59,6 +61,31 @@ TEST(recycler, blocks_freed_by_another_thread_come_back_through_the_depot) {
   auto const before = system_allocations();
   for (int i = 0; i < 50; ++i) round();
   EXPECT_EQ(system_allocations(), before);
+}
+
+// As a worker does that runs what another thread starts, for ever.
+TEST(recycler, a_thread_that_only_frees_does_not_hoard) {
+  if (sanitized_memory) GTEST_SKIP() << "every block comes from the system, so that the sanitizer sees it";
+  std::vector<void*> blocks;
+  std::binary_semaphore allocated{0}, freed{0};
+  std::jthread other{[&](std::stop_token over) {
+    for (allocated.acquire(); !over.stop_requested(); allocated.acquire()) {
+      for (void* const b : blocks) recycled_free(b, 150);
+      freed.release();
+    }
+  }};
+  auto const round = [&] {
+    blocks.clear();
+    for (int i = 0; i < 5000; ++i) blocks.push_back(recycled_allocate(150));
+    allocated.release();
+    freed.acquire();
+  };
+  for (int i = 0; i < 5; ++i) round();
+  auto const before = system_allocations();
+  for (int i = 0; i < 2000; ++i) round();
+  EXPECT_EQ(system_allocations(), before);
+  other.request_stop();
+  allocated.release();
 }
 
 TEST(recycler, what_a_thread_kept_is_not_lost_when_it_ends) {
