@@ -122,10 +122,12 @@ state_bits set_detached(record& r) noexcept {
     if ((s & (record_state::lock | record_state::begun)) == record_state::lock) {
       cpu_relax();
       s = r.state_.load(std::memory_order_relaxed);
-    } else if (r.state_.compare_exchange_weak(s, s | record_state::detached, std::memory_order_acq_rel,  // (R1)
-                                              std::memory_order_relaxed)) {
-      return s;
+      continue;
     }
+    auto const leaves = (s & record_state::begun) == 0 ? record_state::orphan : state_bits{0};
+    if (r.state_.compare_exchange_weak(s, s | record_state::detached | leaves, std::memory_order_acq_rel,  // (R1)
+                                       std::memory_order_relaxed))
+      return s;
   }
 }
 

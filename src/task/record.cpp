@@ -122,8 +122,8 @@ static waiter* claim_all(waiter* list) noexcept {
   return claimed;
 }
 
-// What a record has of a queue does not say that anybody refers to the record.
-static constexpr state_bits without_lent(state_bits s) noexcept { return s & ~record_state::lent; }
+// What a record has of a queue, or has no more of its parent, does not say that anybody refers to the record.
+static constexpr state_bits of_its_own(state_bits s) noexcept { return s & ~(record_state::lent | record_state::orphan); }
 
 void complete(record& r) noexcept {
   if (auto* const rare = r.rare_.load(std::memory_order_acquire); rare != nullptr) {  // (F1)
@@ -140,7 +140,7 @@ void complete(record& r) noexcept {
   state_bits before = r.state_.load(std::memory_order_acquire);  // (R1)
   state_bits after = before | record_state::done;
   // Detached, and nobody else refers to it: then nobody can come to, and no read-modify-write is needed. See README, "Alone".
-  bool const alone = without_lent(before) == (record_state::handle | record_state::begun | record_state::detached) && owed == 0;
+  bool const alone = of_its_own(before) == (record_state::handle | record_state::begun | record_state::detached) && owed == 0;
   if (alone) r.state_.store(after, std::memory_order_relaxed);
   while (!alone) {
     if ((before & record_state::kin) != 0 && !unlinked) {
@@ -222,7 +222,7 @@ void release_handle(record& r) noexcept {
   // No error, and nobody but us: the common case needs no read-modify-write.
   constexpr auto alone = record_state::handle | record_state::begun | record_state::done;
   if (!r.error_) {
-    auto const s = without_lent(r.state_.load(std::memory_order_acquire));  // (R1)
+    auto const s = of_its_own(r.state_.load(std::memory_order_acquire));  // (R1)
     if (s == alone || s == (alone | record_state::detached)) return destroy(r);
   }
   release_long_way(r);

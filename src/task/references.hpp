@@ -55,8 +55,7 @@ inline void unlock_record(record& r) noexcept {
 /// Afterwards `r` will not wake `w`, unless its end has claimed it already. The caller refers to `r`.
 void unhook(record& r, waiter& w) noexcept;
 
-/// queued -> begun, by whoever is to run it or to stop it unrun. False if another was first. One that was detached before has no
-/// parent from now on. `given_up` and `added` are bits that change in the same step: the caller's queue reference, the mark of a
+/// queued -> begun, by whoever is to run it or to stop it unrun. False if another was first. An orphan forgets its parent. `given_up` and `added` are bits that change in the same step: the caller's queue reference, the mark of a
 /// task unrun.
 [[nodiscard]] inline bool try_begin(record& r, state_bits given_up = 0, state_bits added = 0) noexcept {
   auto s = r.state_.load(std::memory_order_relaxed);
@@ -65,7 +64,7 @@ void unhook(record& r, waiter& w) noexcept;
     auto const begun = (s | record_state::begun | added) & ~given_up;
     // (B1) acq_rel: sees what the starter put into the record; pairs with its publication through deque or inbox.
     if (r.state_.compare_exchange_weak(s, begun, std::memory_order_acq_rel, std::memory_order_relaxed)) {
-      if ((s & record_state::detached) != 0) r.parent_ = nullptr;  // let go of by who detached it
+      if ((s & record_state::orphan) != 0) r.parent_ = nullptr;
       return true;
     }
   }

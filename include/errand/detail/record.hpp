@@ -104,7 +104,8 @@ struct record_state {
   static constexpr std::uint64_t kept = 1U << 13;      // it is finished even if its handle is dropped: that detaches it
   static constexpr std::uint64_t lent = 1U << 14;      // a queue is kept as long as it: that of its home, if not those of `loans`
   static constexpr std::uint64_t awaits_input = 1U << 15;  // a link whose input has not ended: stopped, it ends with that, unrun
-  static constexpr std::uint64_t pin = 1U << 16;       // unit of the count of other references (modulo 2^48)
+  static constexpr std::uint64_t orphan = 1U << 16;    // it was detached before it began, and has left its parent
+  static constexpr std::uint64_t pin = 1U << 17;       // unit of the count of other references (modulo 2^47)
 };
 
 struct record : runnable {
