@@ -28,35 +28,35 @@ class address_marks {
   address_marks& operator=(address_marks const&) = delete;
   ~address_marks() {
     for (auto& first : buckets_)
-      for (region* p = first.load(std::memory_order_relaxed); p != nullptr;) {
-        region* const next = p->next;
-        unmap(p);
-        p = next;
+      for (region* r = first.load(std::memory_order_relaxed); r != nullptr;) {
+        region* const next = r->next;
+        unmap(r);
+        r = next;
       }
   }
 
   /// One that is not in it. Throws std::bad_alloc, and then it is not.
   void insert(T const& x) {
-    region* p = find(x);
-    if (p == nullptr) p = make(x);
-    if (auto& used = p->used[row_of(x)]; !used.load(std::memory_order_relaxed)) used.store(true, std::memory_order_relaxed);
+    region* r = find(x);
+    if (r == nullptr) r = make(x);
+    if (auto& used = r->used[row_of(x)]; !used.load(std::memory_order_relaxed)) used.store(true, std::memory_order_relaxed);
     // (M1) release: who finds the mark sees the object as made.
-    word_of(*p, x).fetch_add(one_entry | mark_of(x), std::memory_order_release);  // (M1)
+    word_of(*r, x).fetch_add(one_entry | mark_of(x), std::memory_order_release);  // (M1)
   }
 
   /// Whether it was there. When this returns no for_each() looks at it any more.
   bool erase(T const& x) noexcept {
-    region* const p = find(x);
-    if (p == nullptr || !is_marked(*p, x)) return false;
+    region* const r = find(x);
+    if (r == nullptr || !is_marked(*r, x)) return false;
     // (M2) seq_cst: first the mark is away, then it is seen whether somebody looks; pairs with (M2) in for_each().
-    word_of(*p, x).fetch_sub(mark_of(x), std::memory_order_seq_cst);
-    if (p->looked_at.load(std::memory_order_seq_cst)) std::lock_guard const until_it_has_gone_on{p->looking};  // (M2)
+    word_of(*r, x).fetch_sub(mark_of(x), std::memory_order_seq_cst);
+    if (r->looked_at.load(std::memory_order_seq_cst)) std::lock_guard const until_it_has_gone_on{r->looking};  // (M2)
     return true;
   }
 
   [[nodiscard]] bool contains(T const& x) const noexcept {
-    region* const p = find(x);
-    return p != nullptr && is_marked(*p, x);
+    region* const r = find(x);
+    return r != nullptr && is_marked(*r, x);
   }
 
   /// How many were there, and how many have ever entered (modulo a number too large to come back to): at one moment only if none
@@ -67,8 +67,8 @@ class address_marks {
   };
   [[nodiscard]] tally count() const noexcept {
     tally all;
-    for_each_region([&](region& p) {
-      for_each_word(p, [&](std::size_t, std::uint64_t word) {
+    for_each_region([&](region& r) {
+      for_each_word(r, [&](std::size_t, std::uint64_t word) {
         all.there += static_cast<std::size_t>(std::popcount(word & all_marks));
         all.ever += word / one_entry;
       });
@@ -79,13 +79,13 @@ class address_marks {
   /// Calls f for each that is there; none leaves while f looks at it.
   template <class F>
   void for_each(F f) {
-    for_each_region([&](region& p) {
-      std::lock_guard const held{p.looking};
-      looks_at const it_is{p};
-      for_each_word(p, [&](std::size_t i, std::uint64_t word) {
+    for_each_region([&](region& r) {
+      std::lock_guard const held{r.looking};
+      looks_at const it_is{r};
+      for_each_word(r, [&](std::size_t i, std::uint64_t word) {
         for (auto w = word & all_marks; w != 0; w &= w - 1) {
           auto const place = i * marks_in_word + static_cast<std::size_t>(std::countr_zero(w));
-          f(*reinterpret_cast<T*>(p.number * covered + place * step));
+          f(*reinterpret_cast<T*>(r.number * covered + place * step));
         }
       });
     });
@@ -114,7 +114,7 @@ class address_marks {
 
   struct looks_at {
     // (M2) seq_cst: said before it is seen who is there; pairs with (M2) in erase().
-    explicit looks_at(region& p) noexcept : at{p} { at.looked_at.store(true, std::memory_order_seq_cst); }
+    explicit looks_at(region& r) noexcept : at{r} { at.looked_at.store(true, std::memory_order_seq_cst); }
     looks_at(looks_at const&) = delete;
     looks_at& operator=(looks_at const&) = delete;
     ~looks_at() { at.looked_at.store(false, std::memory_order_relaxed); }
@@ -125,19 +125,19 @@ class address_marks {
   static std::size_t place_of(T const& x) noexcept { return reinterpret_cast<std::uintptr_t>(&x) % covered / step; }
   static std::size_t row_of(T const& x) noexcept { return place_of(x) / (marks_in_word * words_in_row); }
   static std::uint64_t mark_of(T const& x) noexcept { return std::uint64_t{1} << place_of(x) % marks_in_word; }
-  static std::atomic<std::uint64_t>& word_of(region& p, T const& x) noexcept { return p.words[place_of(x) / marks_in_word]; }
+  static std::atomic<std::uint64_t>& word_of(region& r, T const& x) noexcept { return r.words[place_of(x) / marks_in_word]; }
   // Nobody but who lets go of x, and x at its end, changes this mark.
-  static bool is_marked(region& p, T const& x) noexcept {
-    return (word_of(p, x).load(std::memory_order_relaxed) & mark_of(x)) != 0;
+  static bool is_marked(region& r, T const& x) noexcept {
+    return (word_of(r, x).load(std::memory_order_relaxed) & mark_of(x)) != 0;
   }
   // D. Knuth, TAOCP 3, 6.4: Fibonacci hashing.
   static std::size_t bucket_of(T const& x) noexcept {
     return (std::uint64_t{number_of(x)} * 0x9E3779B97F4A7C15U) >> (64 - log_of_buckets);
   }
 
-  [[nodiscard]] static region* find_from(region* p, std::uintptr_t number) noexcept {
-    while (p != nullptr && p->number != number) p = p->next;
-    return p;
+  [[nodiscard]] static region* find_from(region* r, std::uintptr_t number) noexcept {
+    while (r != nullptr && r->number != number) r = r->next;
+    return r;
   }
   // (M4) acquire: sees the region as made; pairs with the release in make().
   [[nodiscard]] region* find(T const& x) const noexcept {
@@ -159,15 +159,15 @@ class address_marks {
   template <class F>
   void for_each_region(F f) const {
     for (auto const& first : buckets_)
-      for (region* p = first.load(std::memory_order_acquire); p != nullptr; p = p->next) f(*p);  // (M4)
+      for (region* r = first.load(std::memory_order_acquire); r != nullptr; r = r->next) f(*r);  // (M4)
   }
   template <class F>
-  static void for_each_word(region& p, F f) {
-    for (std::size_t row = 0; row != p.used.size(); ++row) {
-      if (!p.used[row].load(std::memory_order_relaxed)) continue;
+  static void for_each_word(region& r, F f) {
+    for (std::size_t row = 0; row != r.used.size(); ++row) {
+      if (!r.used[row].load(std::memory_order_relaxed)) continue;
       for (std::size_t i = row * words_in_row; i != (row + 1) * words_in_row; ++i)
         // (M3) seq_cst, and so acquire. Who leaves has entered before whatever it has entered; who counts has said so before.
-        f(i, p.words[i].load(std::memory_order_seq_cst));  // (M1) (M2) (M3)
+        f(i, r.words[i].load(std::memory_order_seq_cst));  // (M1) (M2) (M3)
     }
   }
 
@@ -176,7 +176,7 @@ class address_marks {
     if (room == MAP_FAILED) throw std::bad_alloc{};
     return static_cast<region*>(room);
   }
-  static void unmap(region* p) noexcept { ::munmap(p, sizeof(region)); }
+  static void unmap(region* r) noexcept { ::munmap(r, sizeof(region)); }
 
   std::array<std::atomic<region*>, std::size_t{1} << log_of_buckets> buckets_{};
 };

@@ -144,20 +144,27 @@ bool event_core::wait_and_take(void* raw) {
 // ---- arriving ------------------------------------------------------------------------------------------------------------
 
 void event_core::arrived() noexcept {
-  event_listener* told = nullptr;
-  call_record* to_call = nullptr;
+  concerned who;
   {
     std::lock_guard const held{guard_};
     if (!watched_ || cancelled_ || !is_there()) return;
     watched_ = false;
-    told = std::exchange(listener_, nullptr);
-    if (told != nullptr)
-      told->told = true;
-    else if (handled_)
-      to_call = prepare_call();
+    who = whom_it_concerns();
   }
-  if (told != nullptr) complete(*told);
-  if (to_call != nullptr) hand_over(*to_call);
+  tell(who);
+}
+
+event_core::concerned event_core::whom_it_concerns() noexcept {
+  if (auto* const told = std::exchange(listener_, nullptr); told != nullptr) {
+    told->told = true;
+    return {.listener = told};
+  }
+  return {.call = handled_ ? prepare_call() : nullptr};
+}
+
+void event_core::tell(concerned who) noexcept {
+  if (who.listener != nullptr) complete(*who.listener);
+  if (who.call != nullptr) hand_over(*who.call);
 }
 
 // ---- the handler ---------------------------------------------------------------------------------------------------------
@@ -218,8 +225,7 @@ void event_core::start_handler(place_core& where, std::unique_ptr<event_function
 }
 
 void event_core::watch_anew() {
-  call_record* to_call = nullptr;
-  event_listener* told = nullptr;
+  concerned who;
   {
     std::lock_guard const held{guard_};
     if (!watched_ || over()) return;  // who takes next looks by itself
@@ -227,14 +233,9 @@ void event_core::watch_anew() {
     bool const there = watch();
     watched_ = !there;
     if (!there) return;
-    told = std::exchange(listener_, nullptr);
-    if (told != nullptr)
-      told->told = true;
-    else if (handled_)
-      to_call = prepare_call();
+    who = whom_it_concerns();
   }
-  if (told != nullptr) complete(*told);
-  if (to_call != nullptr) hand_over(*to_call);
+  tell(who);
 }
 
 // The body of a call.

@@ -67,11 +67,17 @@ class event_core {
 
  private:
   struct call_record;  // one call of the handler's function: a task of its place
+  struct concerned {   // by an event: who waits for one, or else the handler; or nobody
+    event_listener* listener = nullptr;
+    call_record* call = nullptr;
+  };
 
   void refuse_if_handled(char const* operation) const;
   [[nodiscard]] bool over() const noexcept { return cancelled_ || over_; }
   [[nodiscard]] call_record* prepare_call() noexcept;      // under guard_
-  void begin_to_watch(bool& call_it) noexcept;             // likewise
+  [[nodiscard]] concerned whom_it_concerns() noexcept;     // likewise; to be told when that is open
+  void tell(concerned who) noexcept;
+  void begin_to_watch(bool& call_it) noexcept;             // under guard_
   void fail(std::exception_ptr error) noexcept;            // likewise
   void hand_over(call_record& call) noexcept;
   void call() noexcept;

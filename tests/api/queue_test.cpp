@@ -342,9 +342,8 @@ TEST(concurrent_queue, lets_no_more_than_its_width_be_under_way) {
   EXPECT_LE(inside.most(), 2);
 }
 
-TEST(concurrent_queue, has_several_items_under_way_at_a_time) {
-  errand::pool two{2};
-  errand::concurrent_queue q{"both", two};
+// Else they wait for each other for ever.
+void expect_two_at_a_time(errand::concurrent_queue const& q) {
   flag first, second;
   auto a = errand::async(q, [&] {
     first.raise();
@@ -356,6 +355,12 @@ TEST(concurrent_queue, has_several_items_under_way_at_a_time) {
   });
   a.get();
   b.get();
+}
+
+TEST(concurrent_queue, has_several_items_under_way_at_a_time) {
+  errand::pool two{2};
+  errand::concurrent_queue q{"both", two};
+  expect_two_at_a_time(q);
 }
 
 TEST(concurrent_queue, has_many_readers_or_one_writer_and_never_both) {
@@ -428,17 +433,7 @@ TEST(concurrent_queue, is_serial_on_a_serial_target_and_parallel_on_a_concurrent
     for (auto& f : all) f.get();
     EXPECT_LE(inside.most(), most);
   }
-  flag first, second;
-  auto a = errand::async(wide, [&] {
-    first.raise();
-    second.wait_yielding();
-  });
-  auto b = errand::async(wide, [&] {
-    second.raise();
-    first.wait_yielding();
-  });
-  a.get();
-  b.get();
+  expect_two_at_a_time(wide);
 }
 
 TEST(suspension, holds_items_back_until_its_guard_goes) {

@@ -16,14 +16,11 @@
 namespace {
 
 using errand_test::counted;
+using errand_test::dither;
 using errand_test::generator;
 using errand_test::rounds;
 
 class orphans : public errand_test::by_chance {};
-
-void for_a_while(unsigned steps) {
-  for (std::atomic<unsigned> done{0}; done < steps;) ++done;
-}
 
 TEST_F(orphans, a_stop_of_the_parent_reaches_those_that_it_keeps_alone) {
   for (rounds r{300}; r.next();) {
@@ -42,13 +39,13 @@ TEST_F(orphans, a_stop_of_the_parent_reaches_those_that_it_keeps_alone) {
       auto in_the_queue = errand::async(q, child);
       auto on_the_pool = errand::async([&, c = counted{}] { ++perhaps; });
       ready = true;
-      for_a_while(mine.below(300));
+      dither(mine);
       on_the_pool.detach();
       in_the_queue.detach();
       kept.get();
     });
     while (!ready) std::this_thread::yield();
-    for_a_while(random.below(300));
+    dither(random);
     parent.request_stop();
     ASSERT_TRUE(parent.result().stopped());
     held.resume();
@@ -67,8 +64,8 @@ TEST_F(orphans, chains_are_let_go_of_by_others_while_their_links_begin_and_end) 
     auto const link = [&, c = counted{}] { ++ran; };
     errand::async([&, mine = random.split()]() mutable {
       auto chain = errand::async(q, link).then(link).then(q, link);
-      errand::async([kept = std::move(chain), steps = mine.below(300)]() mutable {
-        for_a_while(steps);
+      errand::async([kept = std::move(chain), its = mine.split()]() mutable {
+        dither(its);
         kept.detach();
       }).detach();
     }).get();
@@ -91,7 +88,7 @@ TEST_F(orphans, of_orphans_go_on_in_ten_queues_when_all_before_have_ended) {
         return;
       }
       auto next = errand::async(all[random.below(10)], [self = *this, left]() mutable { self(left - 1); });
-      if (random.one_in(3)) for_a_while(random.below(300));
+      if (random.one_in(3)) dither(random);
       if (random.one_in(5))
         errand::async([kept = std::move(next)]() mutable { kept.detach(); }).detach();
       else
